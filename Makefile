@@ -1,0 +1,71 @@
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --warn-undefined-variables
+
+# The two environments. Every other setting passes through the environment as it is: `make help` lists them.
+export FROM_ENV := $(or $(value FROM_ENV),$(value KOSLI_AWS_BETA),aws-beta)
+export TO_ENV := $(or $(value TO_ENV),$(value KOSLI_AWS_PROD),aws-prod)
+
+SETTINGS := FROM_ENV TO_ENV SNAPSHOTS FLOWS MATCH_BY UNPROVEN ALLOW_RENAMED
+BASE_PYTHON ?= python3
+PYTHON := .venv/bin/python
+QUOTE := '
+
+# What `make -n` prints can be pasted: it sets what the pipe reads.
+ifneq (,$(findstring n,$(filter-out --%,$(firstword $(MAKEFLAGS)))))
+$(foreach name,$(SETTINGS),$(if $(filter-out undefined environment default,$(origin $(name))),$(info \
+export $(name)=$(QUOTE)$(subst $(QUOTE),$(QUOTE)\$(QUOTE)$(QUOTE),$(value $(name)))$(QUOTE))))
+endif
+
+##@ The release
+
+.PHONY: snapshots
+snapshots: .venv/.stamp ## the diff between FROM_ENV and TO_ENV, as Kosli gave it
+	@$(PYTHON) scripts/snapshots.py
+
+.PHONY: in-progress
+in-progress: .venv/.stamp ## the deployments in progress; fails when there are any
+	@$(PYTHON) scripts/snapshots.py | $(PYTHON) scripts/in_progress.py
+
+.PHONY: promotions
+promotions: .venv/.stamp ## the release: what runs in FROM_ENV and not in TO_ENV, and what it replaces
+	@$(PYTHON) scripts/snapshots.py | $(PYTHON) scripts/promotions.py
+
+##@ The project
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@printf '\nSettings, from the environment or as make NAME=value: %s\n' "$(SETTINGS)"
+
+.PHONY: test
+test: .venv/.stamp-dev ## all tests
+	@$(PYTHON) -m pytest
+
+.PHONY: goldens
+goldens: .venv/.stamp-dev ## write the golden cases' expected output anew; read the diff
+	@$(PYTHON) -m pytest tests/test_cases.py --snapshot-update --quiet || true
+
+.PHONY: lint
+lint: .venv/.stamp-dev ## the linters
+	@$(PYTHON) -m ruff check
+	@$(PYTHON) -m ruff format --check
+	@$(PYTHON) -m mypy
+
+.PHONY: clean
+clean: ## remove all that make and the tests have built
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find scripts tests fixtures -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/.stamp: requirements.txt
+	@$(BASE_PYTHON) -c 'import sys; sys.version_info < (3, 10) and sys.exit("Python 3.10 or newer is needed")' >&2
+	@$(BASE_PYTHON) -m venv .venv >&2
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement requirements.txt >&2
+	@$(PYTHON) -m compileall -q scripts/lib >&2
+	@touch $@
+
+.venv/.stamp-dev: .venv/.stamp requirements-dev.txt
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt >&2
+	@touch $@

@@ -1,0 +1,148 @@
+"""The release: a JSON array of promotions, each a flat object of one incoming artifact and the one it replaces."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from operator import itemgetter
+
+from lib.commit_urls import compare_page, parse, raw_page
+from lib.diffs import environment_of
+from lib.filters import Unusable, printable, setting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from lib.commit_urls import Commit
+
+    Artifact = dict[str, Any]
+    Promotion = dict[str, Any]
+    Release = list[Promotion]
+
+SIDES = ("incoming", "outgoing")
+FIELDS = ("name", "fingerprint", "flow", "commit_url")
+PARSED = ("commit_sha", "repo_url", "repository", "repo_name", "repo_provider", "raw_snyk_policy_url")
+ORIGIN = ("snapshot_id", "snapshot_url")
+# What an artifact of a diff usually has beside FIELDS.
+USUAL = ("instance_count", "most_recent_timestamp")
+
+_fingerprint = re.compile(r"[0-9a-f]{64}").fullmatch
+_organisation = re.compile(r"[A-Za-z0-9._-]*").fullmatch
+_host = re.compile(r"https?://[^\s\"'<>\\]+").fullmatch
+
+
+def read_release(document: Any) -> Release:
+    """Return the release in a JSON document. Anything else is Unusable, named by its place: [3].incoming_flow."""
+    if type(document) is not list:
+        raise Unusable("stdin is not a release: not a JSON array of promotions")
+    for index, promotion in enumerate(document):
+        if type(promotion) is not dict:
+            raise Unusable(f"[{index}]: not a promotion: not an object")
+        for side in SIDES:
+            for field in (*FIELDS, *PARSED, *ORIGIN):
+                value = promotion.get(f"{side}_{field}")
+                if type(value) is not str:
+                    raise Unusable(f"[{index}].{side}_{field}: {'missing' if value is None else 'not a string'}")
+        if not _fingerprint(promotion["incoming_fingerprint"]):
+            raise Unusable(f"[{index}].incoming_fingerprint: not 64 lower-case hexadecimal digits")
+        if type(promotion.get("deployment_diff_url")) is not str:
+            raise Unusable(f"[{index}].deployment_diff_url: missing, or not a string")
+    return document
+
+
+def is_first(promotion: Promotion) -> bool:
+    """Say whether a promotion is a first deployment, which replaces nothing."""
+    return bool(promotion["outgoing_name"] == "")
+
+
+def in_order(release: Iterable[Promotion]) -> Release:
+    """Return promotions in the order of a release: by incoming flow, then name, then fingerprint."""
+    return sorted(release, key=itemgetter("incoming_flow", "incoming_name", "incoming_fingerprint"))
+
+
+def digest(release: Iterable[Promotion]) -> str:
+    """Return what a release is known by: a sha256 over its `flow incoming_fingerprint outgoing_fingerprint` lines."""
+    triples = (
+        f"{p['incoming_flow']} {p['incoming_fingerprint']} {p['outgoing_fingerprint']}\n".encode() for p in release
+    )
+    return hashlib.sha256(b"".join(sorted(triples))).hexdigest()
+
+
+def build(
+    pairs: Iterable[tuple[Artifact, Artifact | None]], from_snapshot: str, to_snapshot: str
+) -> Iterator[Promotion]:
+    """Yield the promotion of each pair of artifacts: the incoming one, and the one that it replaces or None.
+
+    The keys of a side come in one order, whatever the order in the diff. A first deployment has each outgoing key that
+    any other promotion has, as "".
+    """
+    pairs = list(pairs)
+    shapes = {tuple(artifact) for pair in pairs for artifact in pair if artifact}
+    extras = {shape: _extra_fields(shape) for shape in shapes}
+    incoming_keys = {shape: _side_keys("incoming", extras[shape]) for shape in shapes}
+    outgoing_keys = {shape: _side_keys("outgoing", extras[shape]) for shape in shapes}
+    every = sorted({field for _, artifact in pairs if artifact for field in extras[tuple(artifact)]}.union(USUAL))
+    nothing = dict.fromkeys(_side_keys("outgoing", tuple(every)), "")
+    incoming_url, outgoing_url = snapshot_url(from_snapshot), snapshot_url(to_snapshot)
+    for artifact, replaced in pairs:
+        shape, new = tuple(artifact), parse(artifact["commit_url"])
+        assert new, "promotions.py refuses an incoming artifact without a commit page"
+        values = _side_values(artifact, new, extras[shape], from_snapshot, incoming_url)
+        promotion = dict(zip(incoming_keys[shape], values))
+        if replaced is None:
+            old = None
+            promotion.update(nothing)
+        else:
+            shape, old = tuple(replaced), parse(replaced.get("commit_url") or "")
+            values = _side_values(replaced, old, extras[shape], to_snapshot, outgoing_url)
+            promotion.update(zip(outgoing_keys[shape], values))
+        promotion["deployment_diff_url"] = compare_page(old, new)
+        yield promotion
+
+
+def _extra_fields(artifact: Iterable[str]) -> tuple[str, ...]:
+    """Return the fields that a promotion takes over as they are, by name. A derived value is never overwritten."""
+    return tuple(sorted({*artifact}.difference(FIELDS, PARSED, ORIGIN)))
+
+
+def _side_keys(side: str, extras: tuple[str, ...]) -> list[str]:
+    return [f"{side}_{field}" for field in (*FIELDS, *PARSED, *extras, *ORIGIN)]
+
+
+def _side_values(
+    artifact: Artifact, commit: Commit | None, extras: tuple[str, ...], snapshot_id: str, page: str
+) -> tuple[Any, ...]:
+    """Return the values for `_side_keys`. What cannot be parsed is ""."""
+    fingerprint = artifact["fingerprint"]
+    if commit is None:
+        parsed: tuple[str, ...] = ("",) * len(PARSED)
+    else:
+        sha, repository = commit
+        raw = raw_page(commit, ".snyk")
+        parsed = (sha, repository.url, repository.path, repository.name, repository.provider, raw)
+    return (
+        artifact["name"],
+        fingerprint,
+        artifact["flow"],
+        artifact.get("commit_url") or "",
+        *parsed,
+        *[artifact[field] for field in extras],
+        snapshot_id,
+        f"{page}?fingerprint={fingerprint}" if page and fingerprint else page,
+    )
+
+
+def snapshot_url(snapshot_id: str) -> str:
+    """Return the page of a snapshot, "" when no organisation is configured. Of several hosts, the first."""
+    organisation = setting("KOSLI_ORG").partition(",")[0].strip()
+    host = setting("KOSLI_HOST", "https://app.kosli.com").partition(",")[0].strip().rstrip("/")
+    if not organisation:
+        return ""
+    if not _organisation(organisation):
+        raise Unusable(f"KOSLI_ORG: {printable(organisation)} is no name of an organisation")
+    if not _host(host):
+        raise Unusable(f"KOSLI_HOST: {printable(host)} is no address of a web page")
+    number = snapshot_id.rpartition("#")[2]
+    return f"{host}/{organisation}/environments/{environment_of(snapshot_id)}/snapshots/{number}"

@@ -1,0 +1,85 @@
+"""The golden cases: a folder each, with the command line in `cmd` and what comes out in `expected/`.
+
+An absent file in expected/ means: that stream is empty, or the exit code is 0. `make goldens` writes them anew.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, environment
+
+CASES = sorted(path.parent for path in (ROOT / "tests" / "cases").glob("*/*/cmd"))
+# A list that is not empty is these scripts' answer and their failure at once.
+ANSWERS_AND_FAILS = re.compile(r"\b(in_progress|gate|verify)\.py\b|make (-s )?(in-progress|gate|verify)\b")
+
+
+def name(case: Path) -> str:
+    return f"{case.parent.name}/{case.name}"
+
+
+@pytest.mark.parametrize("case", CASES, ids=name)
+def test_case(case: Path, tmp_path: Path, snapshot) -> None:
+    comment, command = (case / "cmd").read_text().split("\n", 1)
+    assert comment.startswith("# ") and comment.endswith("."), "the first line of cmd says what it proves"
+    assert command.count("\n") == 1 and command.endswith("\n"), "cmd is one comment and one line"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        cwd=ROOT,
+        env=environment(tmp_path),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+    )
+    stdout, stderr = done.stdout.decode(), re.sub(r"Makefile:\d+", "Makefile:LINE", done.stderr.decode())
+    stderr = stderr.replace(str(ROOT), "ROOT").replace(str(tmp_path), "HOME")
+    print(f"exit {done.returncode}\n{stderr}")
+
+    assert "Traceback" not in stderr
+    if done.returncode:
+        assert stdout == "" or ANSWERS_AND_FAILS.search(command), "a refusal prints nothing on stdout"
+        assert stderr or stdout, "a refusal says why"
+
+    expected = {}
+    if stdout:
+        expected["stdout.json" if is_json(stdout) else "stdout.txt"] = stdout
+    if stderr:
+        expected["stderr.txt"] = stderr
+    if done.returncode:
+        expected["exit_code"] = f"{done.returncode}\n"
+    snapshot.snapshot_dir = case
+    if expected or (case / "expected").exists():
+        snapshot.assert_match_dir(expected, "expected")
+
+
+def is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def test_every_folder_is_a_case_and_every_case_is_a_folder() -> None:
+    folders = sorted(path for path in (ROOT / "tests" / "cases").glob("*/*"))
+    assert folders == CASES, "a folder without a cmd"
+    for case in CASES:
+        assert {path.name for path in case.iterdir()} <= {"cmd", "expected"}
+
+
+def test_more_than_half_of_the_cases_are_refusals() -> None:
+    failing = [case for case in CASES if (case / "expected" / "exit_code").exists()]
+    assert len(failing) > len(CASES) / 2
+
+
+def test_each_fixture_is_used_and_described() -> None:
+    readme = (ROOT / "fixtures" / "README.md").read_text()
+    commands = "".join((case / "cmd").read_text() for case in CASES)
+    for fixture in [*(ROOT / "fixtures").glob("*.json"), *(ROOT / "fixtures" / "broken").iterdir()]:
+        relative = str(fixture.relative_to(ROOT))
+        assert relative in commands, f"no case uses {relative}"
+        assert fixture.name in readme or relative in readme, f"fixtures/README.md does not mention {relative}"
