@@ -33,6 +33,18 @@ in-progress: .venv/.stamp ## the deployments in progress; fails when there are a
 promotions: .venv/.stamp ## the release: what runs in FROM_ENV and not in TO_ENV, and what it replaces
 	@$(PYTHON) scripts/snapshots.py | $(PYTHON) scripts/promotions.py
 
+.PHONY: gate
+gate: .venv/.stamp ## two verdicts a promotion: in FROM_ENV and for TO_ENV
+	@$(PYTHON) scripts/snapshots.py | $(PYTHON) scripts/promotions.py | $(PYTHON) scripts/gate.py "$$FROM_ENV" "$$TO_ENV"
+
+.PHONY: attest
+attest: .venv/.stamp ## record the release in RELEASE_TRAIL of RELEASE_FLOW; with REFUSED, that it was refused
+	@$(PYTHON) scripts/snapshots.py | $(PYTHON) scripts/promotions.py | $(PYTHON) scripts/attest.py
+
+.PHONY: kosli-setup
+kosli-setup: .venv/.stamp ## create the release flow, the type promotion and, if named, RELEASE_TRAIL
+	@$(PYTHON) scripts/kosli_setup.py
+
 ##@ The project
 
 .PHONY: help

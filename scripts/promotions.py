@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     Pair = tuple[Artifact, Artifact | None]
 
-# What the rules about one artifact look up: how often each fingerprint comes in, which ones run in TO, and the settings.
+# What the rules about one artifact look up: how often each fingerprint comes in, which ones run in TO, the settings.
 Context = namedtuple("Context", "to times running_in_to own_flows own_repository renamed")
 
 _other_digest = re.compile(r"@[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}$", re.IGNORECASE).search

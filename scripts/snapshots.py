@@ -7,31 +7,38 @@ exit    0 done, 2 wrong settings, 3 Kosli could not be asked
 settings, from the environment:
   FROM_ENV, TO_ENV    the two environments, or Kosli's expressions for their snapshots: aws-beta#4754, aws-prod~1
   SNAPSHOTS           a file with a saved diff, to read instead of asking Kosli
+  KOSLI_HOST, KOSLI_ORG, KOSLI_API_TOKEN, KOSLI_HTTP_PROXY, KOSLI_MAX_API_RETRIES    as the CLI reads them
+  KOSLI_TIMEOUT       seconds that Kosli may take, 120 by default
 
     scripts/snapshots.py | scripts/promotions.py
 """
 
 from __future__ import annotations
 
-from lib.filters import parse, read_bytes, run, setting, usage, write
+from lib.filters import Unusable, printable, read_bytes, run, setting, usage, write
 
 
 def main(argv: list[str]) -> int:
     """Write the saved diff, or the one that Kosli gives."""
     usage(argv)
     saved = setting("SNAPSHOTS")
-    diff = read_bytes(saved) if saved else ask(setting("FROM_ENV", "aws-beta"), setting("TO_ENV", "aws-prod"))
+    diff = read_bytes(saved) if saved else ask_for_diff()
+    if not diff.strip():
+        raise Unusable(f"{printable(saved)} is empty")
     write(diff if diff.endswith(b"\n") else diff + b"\n")
     return 0
 
 
-def ask(from_environment: str, to_environment: str) -> bytes:
-    """Return the diff of two snapshots, after a look that it is JSON."""
-    import subprocess
+def ask_for_diff() -> bytes:
+    """Return the diff of FROM_ENV and TO_ENV as Kosli prints it, after a look that it is JSON."""
+    from lib.kosli import ask_for_json, stop_on_signals
 
-    command = ["kosli", "diff", "snapshots", from_environment, to_environment, "--output=json"]
-    answer = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
-    parse(answer, "the answer of kosli diff snapshots")
+    expressions = setting("FROM_ENV", "aws-beta"), setting("TO_ENV", "aws-prod")
+    for expression in expressions:
+        if expression.startswith("-"):
+            raise Unusable(f"{printable(expression)} is no environment: the CLI would take it for a flag")
+    stop_on_signals()
+    answer, _ = ask_for_json("diff", "snapshots", *expressions, "--output=json", "--debug=false")
     return answer
 
 

@@ -47,7 +47,7 @@ _snapshot_id = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*#[0-9]+").fullmatch
 
 
 def read_diff(document: Any) -> Diff:
-    """Return the diff in a JSON document. Anything else is Unusable, named by its place: snappish1.artifacts[3].flow."""
+    """Return the diff in a JSON document. Anything else is Unusable, named by its place: snappish1.artifacts[3].flow"""
     if type(document) is not dict:
         raise Unusable(f"stdin is not a diff of two snapshots: {_kind(document)} instead of an object")
     for category in CATEGORIES:
@@ -131,7 +131,7 @@ def environment_of(snapshot_id: str) -> str:
 
 
 def image_of(name: str) -> str:
-    """Return an image's name without tag and digest: registry:5000/saver:6e191a0@sha256:b323... is registry:5000/saver."""
+    """Return an image's name without tag and digest: registry:5000/saver:6e191a0@sha256:b323 is registry:5000/saver."""
     path, slash, image = name.partition("@")[0].rpartition("/")
     return path + slash + image.partition(":")[0]
 

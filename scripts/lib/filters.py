@@ -22,7 +22,7 @@ LONGEST_VALUE = 400
 
 
 class Stop(Exception):
-    """Ends a script with `code`, after a line on stderr for each of `causes` (values in them pass `printable` first)."""
+    """Ends a script with `code`, after a line on stderr for each of `causes`. Values in them pass `printable` first."""
 
     code = 1
 
@@ -221,8 +221,8 @@ def run(main: Callable[[list[str]], int], description: str | None) -> NoReturn:
         code = stop.code
     except BrokenPipeError:
         code = 141
-    except KeyboardInterrupt:
-        code = 130
+    except KeyboardInterrupt as stop:
+        code = 128 + (stop.args[0] if stop.args else 2)
     except ModuleNotFoundError as error:
         say(f"the Python package {error.name} is missing: make .venv/.stamp installs it")
         code = 2

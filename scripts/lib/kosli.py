@@ -1,0 +1,221 @@
+"""The one door to the Kosli CLI. Nothing else runs it.
+
+The CLI reads every KOSLI_ variable as a flag, and configuration files from the current directory. So it gets an
+environment of the door's own making, and a current directory without such a file. It has no time-out, so the door has:
+KOSLI_TIMEOUT seconds, after which the CLI and its children are killed. The token is never an argument, and what the CLI
+says is shown without it.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections import namedtuple
+
+from lib import ROOT
+from lib.filters import KosliFailed, Unusable, parse, printable, setting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# code: the exit code, negative for a signal; stdout: bytes; said: the last line that it said, without the token.
+Answer = namedtuple("Answer", "command code stdout said")
+
+PASSED = (
+    *("PATH", "HOME", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"),
+    *("KOSLI_HOST", "KOSLI_ORG", "KOSLI_API_TOKEN", "KOSLI_HTTP_PROXY", "KOSLI_MAX_API_RETRIES"),
+)
+# What the attest commands take from GitHub Actions: the commit and the links to it and to the run.
+PASSED_TO_ATTEST = (
+    *("CI", "GITHUB_ACTIONS", "GITHUB_ACTOR", "GITHUB_REF", "GITHUB_REF_NAME", "GITHUB_REPOSITORY"),
+    *("GITHUB_REPOSITORY_ID", "GITHUB_RUN_ATTEMPT", "GITHUB_RUN_ID", "GITHUB_RUN_NUMBER", "GITHUB_SERVER_URL"),
+    *("GITHUB_SHA", "GITHUB_WORKFLOW"),
+)
+_FALSE = ("", "0", "f", "F", "false", "FALSE", "False")
+_LARGEST_ANSWER = 1 << 30
+_KEPT_OF_STDERR = 1 << 16
+
+_lock = threading.Lock()
+_running: set[subprocess.Popen[bytes]] = set()
+_stopped = False
+
+
+def ask(*arguments: str, attesting: bool = False) -> Answer:
+    """Run `kosli ARGUMENTS` and return what came of it, whatever its exit code.
+
+    Raises KosliFailed when there is no CLI, no organisation or token, when dry run is on, or when the time is up.
+    """
+    require_settings()
+    command = " ".join(("kosli", *arguments[: 1 if arguments[0] == "version" else 2]))
+    names = (*PASSED, *PASSED_TO_ATTEST) if attesting else PASSED
+    environment = {name: os.environ[name] for name in names if os.environ.get(name)}
+    timeout = _timeout()
+    process = _start(["kosli", *arguments], environment)
+    try:
+        stdout, stderr = _read(process, timeout)
+        if stdout is None:
+            raise KosliFailed(f"{command}: no answer within {timeout:g} seconds (KOSLI_TIMEOUT)")
+        # It may close its streams and live on.
+        code = process.wait(max(timeout, 0.1))
+    except subprocess.TimeoutExpired:
+        raise KosliFailed(f"{command}: still running after {timeout:g} seconds (KOSLI_TIMEOUT)") from None
+    finally:
+        _end(process)
+    return Answer(command, code, stdout, _last_line(stderr) or _last_line(stdout[-_KEPT_OF_STDERR:]))
+
+
+def ask_for_json(*arguments: str) -> tuple[bytes, Any]:
+    """Return the answer of a command that must succeed with JSON, as bytes and as a document."""
+    answer = ask(*arguments)
+    if answer.code:
+        raise failure(answer)
+    if any(token.encode() in answer.stdout for token in _tokens() if len(token) > 15):
+        raise KosliFailed(f"{answer.command}: its answer holds the API token, and is not shown")
+    return answer.stdout, document_in(answer)
+
+
+def tell(*arguments: str) -> None:
+    """Run a command that changes something in Kosli and must succeed. Dry run, of whatever source, is off."""
+    answer = ask(*arguments, "--dry-run=false", "--debug=false", attesting=True)
+    if answer.code:
+        raise failure(answer)
+
+
+def document_in(answer: Answer) -> Any:
+    """Return the JSON document that a command printed; KosliFailed says what it printed instead."""
+    try:
+        return parse(answer.stdout, "its answer")
+    except Unusable as error:
+        begins = redacted(answer.stdout[:80].decode("utf-8", "replace"))
+        raise KosliFailed(
+            f"{answer.command}: {error.causes[0]}; it begins with {printable(begins.strip()) or 'nothing'}; "
+            f"several hosts in KOSLI_HOST, debug mode or dry run do that"
+        ) from None
+
+
+def failure(answer: Answer) -> KosliFailed:
+    """Return the error for a command that failed: which one, how, and the last line that it said."""
+    how = f"exit {answer.code}" if answer.code >= 0 else f"ended by signal {-answer.code}"
+    return KosliFailed(f"{answer.command}: {how}: {answer.said or 'it said nothing'}")
+
+
+def require_settings() -> None:
+    """Refuse what would make every answer worthless: no organisation, no token, dry run."""
+    for name in ("KOSLI_ORG", "KOSLI_API_TOKEN"):
+        if not setting(name):
+            raise KosliFailed(f"{name} is not set: Kosli cannot be asked")
+    if os.environ.get("KOSLI_DRY_RUN", "") not in _FALSE:
+        raise KosliFailed("KOSLI_DRY_RUN is on: the CLI would report each failure as a success")
+    if "DRY_RUN" in _tokens():
+        raise KosliFailed("KOSLI_API_TOKEN is DRY_RUN: the CLI would report each failure as a success")
+
+
+def redacted(text: str) -> str:
+    """Return a text without the token in it."""
+    for token in sorted(_tokens(), key=len, reverse=True):
+        text = text.replace(token, "[token]")
+    return text
+
+
+def stop_on_signals() -> None:
+    """Let Ctrl-C and SIGTERM end what runs, children included, and then this process (KeyboardInterrupt)."""
+    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
+
+
+def _stop(signum: int, _frame: object) -> None:
+    global _stopped
+    _stopped = True
+    for process in list(_running):
+        _kill(process)
+    raise KeyboardInterrupt(signum)
+
+
+def _tokens() -> list[str]:
+    return [token for token in map(str.strip, setting("KOSLI_API_TOKEN").split(",")) if token]
+
+
+def _timeout() -> float:
+    try:
+        timeout = float(setting("KOSLI_TIMEOUT", "120"))
+    except ValueError:
+        timeout = 0
+    if not 0 < timeout <= 86400:
+        raise Unusable(f"KOSLI_TIMEOUT: {printable(setting('KOSLI_TIMEOUT'))} is no number of seconds")
+    return timeout
+
+
+def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    with _lock:
+        if _stopped:
+            raise KosliFailed("stopped")
+        try:
+            process = subprocess.Popen(
+                command,
+                env=environment,
+                cwd=os.path.join(ROOT, "kosli"),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise KosliFailed(f"the kosli CLI cannot be run: {error.strerror} (is it on PATH?)") from None
+        _running.add(process)
+        return process
+
+
+def _read(process: subprocess.Popen[bytes], timeout: float) -> tuple[bytes | None, bytes]:
+    """Return all of stdout and the end of stderr, with None for stdout when they are still open after `timeout`."""
+    assert process.stdout
+    assert process.stderr
+    end = time.monotonic() + timeout
+    out: list[bytes] = []
+    err, size = b"", 0
+    with selectors.DefaultSelector() as streams:
+        streams.register(process.stdout, selectors.EVENT_READ)
+        streams.register(process.stderr, selectors.EVENT_READ)
+        while streams.get_map():
+            rest = end - time.monotonic()
+            if rest <= 0:
+                return None, err
+            for key, _ in streams.select(rest):
+                piece = os.read(key.fd, 1 << 20)
+                if not piece:
+                    streams.unregister(key.fileobj)
+                elif key.fileobj is process.stderr:
+                    err = (err + piece)[-_KEPT_OF_STDERR:]
+                else:
+                    out.append(piece)
+                    size += len(piece)
+                    if size > _LARGEST_ANSWER:
+                        raise KosliFailed(f"kosli: an answer of more than {_LARGEST_ANSWER} bytes")
+    return b"".join(out), err
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Leave nothing of a command behind: neither it nor what it started."""
+    _kill(process)
+    process.wait()
+    for stream in (process.stdout, process.stderr):
+        if stream:
+            stream.close()
+    _running.discard(process)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def _last_line(said: bytes) -> str:
+    lines = [line for line in redacted(said.decode("utf-8", "replace")).splitlines() if line.strip()]
+    return printable(lines[-1].strip()) if lines else ""
