@@ -28,7 +28,7 @@ from collections import Counter, namedtuple
 from operator import itemgetter
 
 from lib.commit_urls import parse, same_host, same_repository
-from lib.diffs import environment_of, in_progress, label, matcher, read_diff, selected_flows
+from lib.diffs import environment_of, in_progress, label, listed, matcher, read_diff, selected_flows
 from lib.filters import Refused, choice, printable, read_document, run, say, setting, usage, write_array
 from lib.releases import build
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 # What the rules about one artifact look up: how often each fingerprint comes in, which ones run in TO, the settings.
 Context = namedtuple("Context", "to times running_in_to own_flows own_repository renamed")
 
-_other_digest = re.compile(r"@[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}$", re.IGNORECASE).search
+_other_digest = re.compile(r"@[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}$", re.IGNORECASE | re.ASCII).search
 
 
 def promotions(diff: Diff) -> tuple[list[Pair], list[str]]:
@@ -66,7 +66,7 @@ def promotions(diff: Diff) -> tuple[list[Pair], list[str]]:
     )
     causes = [
         f"{d['environment']}: {printable(d['flow'])}: a deployment is in progress, wait until it has settled: "
-        f"{', '.join(map(label, d['artifacts']))}"
+        f"{listed(d['artifacts'])}"
         for d in in_progress(diff, match)
     ]
     notes = []

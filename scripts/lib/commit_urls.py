@@ -26,10 +26,11 @@ _SHA = re.compile(r"[0-9a-fA-F]{40}(?:[0-9a-fA-F]{24})?").fullmatch
 _HEAD = re.compile(
     rf"(?P<scheme>https?)://(?P<host>[a-z0-9.-]+|\[[0-9a-f:]+\])(?::(?P<port>[0-9]+))?"
     rf"(?P<path>(?:/+{_SEGMENT})+?)/+(?P<word>commits?)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 ).fullmatch
 _DATA_CENTER = re.compile(rf"(?:.*/)?(?:projects|users)/({_SEGMENT})/repos/({_SEGMENT})").fullmatch
-_DOTS = re.compile(r"(?:\.|%2e){1,2}", re.IGNORECASE).fullmatch
+# Segments that mean another path: dots, and encoded dots, slashes and control characters.
+_MISLEADING = re.compile(r"(?:\.|%2e){1,2}|.*%(?:2f|5c|7f|[01].).*", re.IGNORECASE | re.ASCII).fullmatch
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _KNOWN_HOSTS = {
     "github.com": "github",
@@ -92,7 +93,7 @@ def _repository(head: str) -> Repository | None:
     if not match:
         return None
     segments = [segment for segment in match["path"].split("/") if segment]
-    if any(map(_DOTS, segments)):
+    if any(map(_MISLEADING, segments)) or int(match["port"] or 0) > 65535:
         return None
     scheme, host, port = match["scheme"].lower(), match["host"].lower(), match["port"]
     if port and port != _DEFAULT_PORTS[scheme]:
@@ -124,7 +125,7 @@ def _one_commit(segments: list[str], host: str) -> _Found | None:
     if len(segments) > 1 and segments[-2] == "_git":
         compare = "/branchCompare?baseVersion=GC{old}&targetVersion=GC{new}"
         return "azure", segments, [*segments[:-2], segments[-1]], "/commit/{sha}", compare, ""
-    if host == "gitlab.com" and len(segments) > 1:
+    if host == "gitlab.com" and len(segments) > 1 and segments[-1] != "-":
         # Its older address of the same page.
         return "gitlab", segments, segments, "/-/commit/{sha}", "/-/compare/{old}...{new}", "/-/raw/{sha}/{file}"
     # GitHub has an owner and a name; a Gitea below a path of its host, say, has the same shape and more names.

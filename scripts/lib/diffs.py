@@ -46,12 +46,12 @@ _fingerprint = re.compile(r"(?:[0-9a-f]{64})?").fullmatch
 _snapshot_id = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*#[0-9]+").fullmatch
 
 
-def read_diff(document: Any) -> Diff:
+def read_diff(document: Any, source: str = "stdin") -> Diff:
     """Return the diff in a JSON document. Anything else is Unusable, named by its place: snappish1.artifacts[3].flow"""
     if type(document) is not dict:
-        raise Unusable(f"stdin is not a diff of two snapshots: {_kind(document)} instead of an object")
+        raise Unusable(f"{source} is not a diff of two snapshots: {_kind(document)} instead of an object")
     for category in CATEGORIES:
-        _check_category(document, category)
+        _check_category(document, category, source)
     for key, value in document.items():
         if key not in CATEGORIES and type(value) is dict and "artifacts" in value:
             raise Unusable(f"{printable(key)}: a category of artifacts that this project does not know")
@@ -65,9 +65,9 @@ def read_diff(document: Any) -> Diff:
     )
 
 
-def _check_category(document: dict[str, Any], category: str) -> None:
+def _check_category(document: dict[str, Any], category: str, source: str) -> None:
     if category not in document:
-        raise Unusable(f"{category}: missing: stdin is not a diff of two snapshots")
+        raise Unusable(f"{category}: missing: {source} is not a diff of two snapshots")
     body = document[category]
     if type(body) is not dict:
         raise Unusable(f"{category}: {_kind(body)} instead of an object")
@@ -185,6 +185,13 @@ def label(artifact: Artifact) -> str:
     return f"{printable(name)} ({fingerprint or 'no fingerprint'})"
 
 
+def listed(artifacts: list[Artifact]) -> str:
+    """Return artifacts as words for a message: the first ten by name, and how many more."""
+    labels = sorted(map(label, artifacts))
+    more = f", and {len(labels) - 10} more" if len(labels) > 10 else ""
+    return ", ".join(labels[:10]) + more
+
+
 def selected_flows(diff: Diff) -> frozenset[str] | None:
     """Return the flows that FLOWS names, None when it names none. One that runs nowhere is wrong usage."""
     wanted = frozenset(setting("FLOWS").split())
@@ -202,3 +209,11 @@ def selected_flows(diff: Diff) -> frozenset[str] | None:
             )
         )
     return wanted or None
+
+
+def running_by(match: Callable[[Artifact], Hashable], running: list[Artifact]) -> dict[Hashable, list[Artifact]]:
+    """Return what runs in an environment, by what pairs artifacts."""
+    found: dict[Hashable, list[Artifact]] = {}
+    for artifact in running:
+        found.setdefault(match(artifact), []).append(artifact)
+    return found

@@ -26,7 +26,8 @@ def search(path: str, document: Any) -> Any:
 
     try:
         answer = jmespath.search(read_query(path), document)
-    except jmespath.exceptions.JMESPathError as error:
+    except (jmespath.exceptions.JMESPathError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
+        # JMESPath leaves some of a query's mistakes, such as a step of zero, to Python.
         raise Unusable(f"{printable(path)}: {printable(' '.join(str(error).split()))}") from None
     if answer is None:
         raise Unusable(f"{printable(path)}: the query gives null: not the document that it is for, or a misspelt key")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from operator import itemgetter
 
 from lib.commit_urls import compare_page, parse, raw_page
 from lib.diffs import environment_of
-from lib.filters import Unusable, printable, setting
+from lib.filters import Unusable, printable, read_file, setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,13 +31,13 @@ USUAL = ("instance_count", "most_recent_timestamp")
 
 _fingerprint = re.compile(r"[0-9a-f]{64}").fullmatch
 _organisation = re.compile(r"[A-Za-z0-9._-]*").fullmatch
-_host = re.compile(r"https?://[^\s\"'<>\\]+").fullmatch
+_host = re.compile(r"https?://[A-Za-z0-9._~:/%@\[\]-]+").fullmatch
 
 
-def read_release(document: Any) -> Release:
+def read_release(document: Any, source: str = "stdin") -> Release:
     """Return the release in a JSON document. Anything else is Unusable, named by its place: [3].incoming_flow."""
     if type(document) is not list:
-        raise Unusable("stdin is not a release: not a JSON array of promotions")
+        raise Unusable(f"{source} is not a release: not a JSON array of promotions")
     for index, promotion in enumerate(document):
         if type(promotion) is not dict:
             raise Unusable(f"[{index}]: not a promotion: not an object")
@@ -47,14 +48,43 @@ def read_release(document: Any) -> Release:
                     raise Unusable(f"[{index}].{side}_{field}: {'missing' if value is None else 'not a string'}")
         if not _fingerprint(promotion["incoming_fingerprint"]):
             raise Unusable(f"[{index}].incoming_fingerprint: not 64 lower-case hexadecimal digits")
+        if promotion["outgoing_fingerprint"] and not _fingerprint(promotion["outgoing_fingerprint"]):
+            raise Unusable(f"[{index}].outgoing_fingerprint: not 64 lower-case hexadecimal digits")
         if type(promotion.get("deployment_diff_url")) is not str:
             raise Unusable(f"[{index}].deployment_diff_url: missing, or not a string")
     return document
 
 
+def read_approved(path: str, known_by: str = "") -> Release:
+    """Return the release in a file. With a digest to be known by, a file that has another is Unusable."""
+    release = read_release(read_file(path), printable(path))
+    if known_by and digest(release) != known_by:
+        raise Unusable(f"{printable(path)}: its digest is {digest(release)}, approved was {printable(known_by)}")
+    return release
+
+
+def require_environments(release: Release, *environments: str) -> None:
+    """Raise Unusable for a release of other environments than these. A rollback is of the same two."""
+    found = {environment_of(promotion[f"{side}_snapshot_id"]) for promotion in release for side in SIDES} - {""}
+    if not found.issubset(environments):
+        raise Unusable(
+            f"the release is of {' and '.join(map(printable, sorted(found)))}, not of {' and '.join(environments)}"
+        )
+
+
+def _one_line(flow: str) -> str:
+    """Return a flow's name so that it cannot forge another promotion's line. Kosli's own names have no line ends."""
+    return json.dumps(flow) if "\n" in flow or flow.startswith('"') else flow
+
+
+def artifact_of(promotion: Promotion, side: str) -> Artifact:
+    """Return one side of a promotion as a diff has it: name, fingerprint, flow, commit_url."""
+    return {field: promotion[f"{side}_{field}"] for field in FIELDS}
+
+
 def is_first(promotion: Promotion) -> bool:
     """Say whether a promotion is a first deployment, which replaces nothing."""
-    return bool(promotion["outgoing_name"] == "")
+    return bool(promotion["outgoing_snapshot_id"] == "")
 
 
 def in_order(release: Iterable[Promotion]) -> Release:
@@ -65,7 +95,8 @@ def in_order(release: Iterable[Promotion]) -> Release:
 def digest(release: Iterable[Promotion]) -> str:
     """Return what a release is known by: a sha256 over its `flow incoming_fingerprint outgoing_fingerprint` lines."""
     triples = (
-        f"{p['incoming_flow']} {p['incoming_fingerprint']} {p['outgoing_fingerprint']}\n".encode() for p in release
+        f"{_one_line(p['incoming_flow'])} {p['incoming_fingerprint']} {p['outgoing_fingerprint']}\n".encode()
+        for p in release
     )
     return hashlib.sha256(b"".join(sorted(triples))).hexdigest()
 
