@@ -4,11 +4,16 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules --warn-undefined-variables
 
+SETTINGS := FROM_ENV TO_ENV SNAPSHOTS FLOWS MATCH_BY UNPROVEN ALLOW_RENAMED
+
+# A value from make's command line is a value: it is not expanded, as make would.
+$(foreach name,$(SETTINGS) APPROVED,$(if $(findstring command line,$(origin $(name))),\
+$(eval override $(name) := $$(value $(name)))$(eval export $(name))))
+
 # The two environments. Every other setting passes through the environment as it is: `make help` lists them.
 export FROM_ENV := $(or $(value FROM_ENV),$(value KOSLI_AWS_BETA),aws-beta)
 export TO_ENV := $(or $(value TO_ENV),$(value KOSLI_AWS_PROD),aws-prod)
 
-SETTINGS := FROM_ENV TO_ENV SNAPSHOTS FLOWS MATCH_BY UNPROVEN ALLOW_RENAMED
 BASE_PYTHON ?= python3
 PYTHON := .venv/bin/python
 QUOTE := '
@@ -20,6 +25,10 @@ export $(name)=$(QUOTE)$(subst $(QUOTE),$(QUOTE)\$(QUOTE)$(QUOTE),$(value $(name
 endif
 
 ##@ The release
+
+.PHONY: demo
+demo: .venv/.stamp ## a whole release on a stand-in Kosli: no account, no network; DEMO_YES=1 approves it
+	@$(PYTHON) scripts/demo.py
 
 .PHONY: snapshots
 snapshots: .venv/.stamp ## the diff between FROM_ENV and TO_ENV, as Kosli gave it
@@ -40,6 +49,23 @@ gate: .venv/.stamp ## two verdicts a promotion: in FROM_ENV and for TO_ENV
 .PHONY: attest
 attest: .venv/.stamp ## record the release in RELEASE_TRAIL of RELEASE_FLOW; with REFUSED, that it was refused
 	@$(PYTHON) scripts/snapshots.py | $(PYTHON) scripts/promotions.py | $(PYTHON) scripts/attest.py
+
+.PHONY: recheck
+recheck: .venv/.stamp ## what is left to do of the release in the file APPROVED
+	@$(PYTHON) scripts/snapshots.py | $(PYTHON) scripts/recheck.py "$${APPROVED-}"
+
+.PHONY: verify
+verify: .venv/.stamp ## ask until TO_ENV runs exactly the release in the file APPROVED
+	@$(PYTHON) scripts/verify.py "$${APPROVED-}"
+
+.PHONY: summary
+summary: .venv/.stamp ## the release for a person, as Markdown
+	@diff=$$(mktemp); trap 'rm -f "$$diff"' EXIT; \
+	$(PYTHON) scripts/snapshots.py | tee "$$diff" | $(PYTHON) scripts/promotions.py | SNAPSHOTS="$$diff" $(PYTHON) scripts/summary.py
+
+.PHONY: rollback
+rollback: .venv/.stamp ## the inverse release: what the release replaces comes back
+	@$(PYTHON) scripts/snapshots.py | $(PYTHON) scripts/promotions.py | $(PYTHON) scripts/rollback.py
 
 .PHONY: kosli-setup
 kosli-setup: .venv/.stamp ## create the release flow, the type promotion and, if named, RELEASE_TRAIL

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Record a release in its trail: each artifact with its promotion, and the release as a whole. Safe to run again.
 
-stdin   a release (make promotions); what comes in is not read when REFUSED is set
+stdin   a release (make promotions); with REFUSED, what was refused: a release, or nothing that can be read
 stdout  what was attested: [{"flow", "trail", "name", "type", "fingerprint", "compliant"}, ...]; compliant is null
         where Kosli decides by the rules of kosli/promotion.jq
-exit    0 done, 2 not a release, or wrong settings, 3 Kosli could not be told: stderr says what was and was not attested
+exit    0 done, 2 not a release, or wrong settings, 3 Kosli could not be told: stderr says what was attested, what
+        failed (Kosli may have it all the same, when it was only slow) and what was not attested
 
 settings, from the environment:
   RELEASE_FLOW     the flow that records the releases, production-promotion by default
   RELEASE_TRAIL    the release's trail, begun before (scripts/begin_trail.py)
-  REFUSED          why the release was refused: the release as a whole is attested as not compliant
+  REFUSED          why the release was refused: only the release as a whole is attested, as not compliant
   KOSLI_...        as for snapshots.py
 
     make -s promotions | RELEASE_TRAIL=run-42 scripts/attest.py
@@ -19,12 +20,11 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import tempfile
 from collections import Counter
 
 from lib import ROOT
-from lib.filters import KosliFailed, Unusable, printable, read_document, run, say, setting, to_json, usage, write_json
+from lib.filters import Stop, Unusable, printable, read_document, run, say, setting, to_json, usage, write_json
 from lib.kosli import stop_on_signals, tell
 from lib.releases import digest, read_release
 from lib.trails import release_flow, release_trail
@@ -44,7 +44,7 @@ def attestations(release: Release, refused: str, folder: str) -> list[Attestatio
     """Return (what is attested, the arguments of the kosli command) in order; the data is written to `folder`."""
     place = {"flow": release_flow(), "trail": release_trail()}
     found: list[Attestation] = []
-    for promotion, name, key in zip(release, names(release), annotation_keys(release)):
+    for promotion, name in zip(() if refused else release, names(release)):
         fingerprint, link = promotion["incoming_fingerprint"], promotion["deployment_diff_url"]
         facts = {**place, "name": name, "type": "artifact", "fingerprint": fingerprint, "compliant": None}
         found.append(
@@ -62,7 +62,7 @@ def attestations(release: Release, refused: str, folder: str) -> list[Attestatio
                 {**facts, "name": f"{name}.promotion", "type": "promotion"},
                 [
                     *("custom", "--type", "promotion", "--name", f"{name}.promotion", "--fingerprint", fingerprint),
-                    *("--attestation-data", _file(folder, f"{key}.json", promotion)),
+                    *("--attestation-data", _file(folder, f"promotion-{len(found)}.json", promotion)),
                     *annotation("deployment_diff_URL", link),
                 ],
             )
@@ -91,9 +91,12 @@ def attestations(release: Release, refused: str, folder: str) -> list[Attestatio
 
 
 def names(release: Release) -> list[str]:
-    """Return each promotion's name in the trail: its repository's, as Kosli takes it, and unlike all others."""
+    """Return each promotion's name in the trail: its repository's, as Kosli takes it, and unlike all others.
+
+    The CLI takes no value that begins with a dash.
+    """
     return _told_apart(
-        [re.sub(r"[^a-zA-Z0-9_-]", "-", p["incoming_repo_name"]) or "artifact" for p in release], release
+        [re.sub(r"[^a-zA-Z0-9_-]", "-", p["incoming_repo_name"]).lstrip("-") or "artifact" for p in release], release
     )
 
 
@@ -137,6 +140,14 @@ def build_url(promotion: Promotion) -> str:
     return f"{server}/{setting('GITHUB_REPOSITORY')}/actions/runs/{run_id}"
 
 
+def read_refused() -> Release:
+    """Return the release that was refused, [] when there is none: whoever refused it may have printed nothing."""
+    try:
+        return read_release(read_document())
+    except Unusable:
+        return []
+
+
 def _file(folder: str, name: str, data: Any) -> str:
     path = os.path.join(folder, name)
     with open(path, "wb") as file:
@@ -148,9 +159,7 @@ def main(argv: list[str]) -> int:
     """Attest the release on stdin, or that it was refused."""
     usage(argv)
     refused = setting("REFUSED")
-    if refused and sys.stdin and not sys.stdin.isatty():
-        sys.stdin.buffer.read()
-    release = [] if refused else read_release(read_document())
+    release = read_refused() if refused else read_release(read_document())
     stop_on_signals()
     done: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -159,11 +168,10 @@ def main(argv: list[str]) -> int:
             for facts, arguments in wanted:
                 tell("attest", *arguments, "--flow", facts["flow"], "--trail", facts["trail"], "--repo-root", ROOT)
                 done.append(facts)
-        except KosliFailed:
-            for facts in done:
-                say(f"attested: {facts['name']} ({facts['type']})")
-            for facts, _ in wanted[len(done) :]:
-                say(f"not attested: {facts['name']} ({facts['type']})")
+        except (Stop, KeyboardInterrupt):
+            for index, (facts, _) in enumerate(wanted):
+                how = "attested" if index < len(done) else "failed" if index == len(done) else "not attested"
+                say(f"{how}: {facts['name']} ({facts['type']})")
             raise
     write_json(done)
     return 0

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Ask Kosli for two verdicts on each promotion: in FROM, where its artifact runs, and for TO, where it is going.
 
-stdin   a release (make promotions), or one promotion
+stdin   a release (make promotions), or one promotion; of that no more than jq/matrix.jmespath keeps
 stdout  [{"flow", "name", "fingerprint", "environment", "verdict", "policies", "reasons", "html_url"}, ...] in the
         release's order, FROM before TO. verdict is compliant, non-compliant or error; policies is how many were
         evaluated; reasons are sentences
@@ -44,10 +44,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from lib.kosli import Answer
     from lib.releases import Promotion, Release
 
 OLDEST_TRUSTED = (2, 11, 40)
 HARMLESS_CONFIGURATION = {"api-token", "debug", "dry-run", "host", "http-proxy", "max-api-retries", "org", "output"}
+_configuration_line = re.compile(r"\s*(?:#.*|---|[\"']?([A-Za-z][A-Za-z0-9_-]*)[\"']?\s*:(?:\s.*)?)?").fullmatch
 _environment_name = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*").fullmatch
 
 
@@ -85,12 +87,12 @@ def judge(promotion: Promotion, environment: str) -> dict[str, Any]:
         )
         if answer.code not in (0, 1) or not answer.stdout.strip():
             raise failure(answer)
-        return {**verdict, **read_answer(document_in(answer), answer.code, fingerprint, environment)}
+        return {**verdict, **read_answer(document_in(answer), answer, fingerprint, environment)}
     except Stop as stop:
         return {**verdict, "reasons": list(stop.causes)}
 
 
-def read_answer(document: Any, code: int, fingerprint: str, environment: str) -> dict[str, Any]:
+def read_answer(document: Any, answer: Answer, fingerprint: str, environment: str) -> dict[str, Any]:
     """Return what Kosli's answer about a fingerprint in an environment says: verdict, policies, reasons, html_url.
 
     Raises KosliFailed when it does not answer that question. `compliant` needs all of: exit code 0, compliant: true,
@@ -112,8 +114,9 @@ def read_answer(document: Any, code: int, fingerprint: str, environment: str) ->
     if document["compliant"] is False:
         reasons = _reasons(evaluations) or ["Kosli says that it is not compliant, and not why"]
         return {**facts, "verdict": "non-compliant", "reasons": reasons}
-    if code != 0:
-        reasons = [f"Kosli says compliant: true but exits {code}"]
+    if answer.code != 0:
+        said = f": {answer.said}" if answer.said else ""
+        reasons = [f"Kosli says compliant: true, but exits {answer.code}{said}"]
     elif any(evaluation.get("status") != "COMPLIANT" for evaluation in evaluations):
         reasons = ["Kosli says compliant: true, but not all of its policy evaluations do", *_reasons(evaluations)]
     elif not evaluations and setting("ALLOW_NO_POLICY") != "1":
@@ -197,8 +200,13 @@ def refuse_configuration() -> None:
     path = os.path.join(setting("HOME"), ".kosli.yml")
     if not os.path.exists(path):
         return
-    keys = re.findall(rb"^[\s{,]*[\"']?([A-Za-z][A-Za-z0-9_-]*)[\"']?\s*:", read_bytes(path), re.MULTILINE)
-    leaking = sorted({key.decode().lower() for key in keys} - HARMLESS_CONFIGURATION)
+    lines = read_bytes(path).decode("utf-8", "replace").splitlines()
+    found = [_configuration_line(line) for line in lines]
+    if None in found:
+        raise KosliFailed(
+            f"~/.kosli.yml: line {found.index(None) + 1} is not `key: value`, it might change what the gate asks"
+        )
+    leaking = sorted({match[1].lower() for match in found if match and match[1]} - HARMLESS_CONFIGURATION)
     if leaking:
         raise KosliFailed(f"~/.kosli.yml sets {', '.join(leaking)}, which would change what the gate asks")
 
@@ -211,10 +219,21 @@ def _show_progress(done: int, total: int) -> None:
         )
 
 
+def read_promotion(document: Promotion) -> Promotion:
+    """Return the promotion that a job of a matrix has in its hand: it need not have more than the gate uses."""
+    for key in ("incoming_flow", "incoming_name", "incoming_fingerprint"):
+        value = document.get(key)
+        if type(value) is not str:
+            raise Unusable(f"{key}: {'missing' if value is None else 'not a string'}")
+    if not re.fullmatch(r"[0-9a-f]{64}", document["incoming_fingerprint"]):
+        raise Unusable("incoming_fingerprint: not 64 lower-case hexadecimal digits")
+    return document
+
+
 def jobs_at_once() -> int:
     """Return GATE_JOBS."""
     jobs = setting("GATE_JOBS", "8")
-    if not (jobs.isascii() and jobs.isdigit() and 1 <= int(jobs) <= 64):
+    if not re.fullmatch("[0-9]{1,2}", jobs) or not 1 <= int(jobs) <= 64:
         raise Unusable(f"GATE_JOBS: {printable(jobs)} is no number from 1 to 64")
     return int(jobs)
 
@@ -226,7 +245,7 @@ def main(argv: list[str]) -> int:
         if not _environment_name(environment):
             raise Unusable(f"{printable(environment)} is no name of an environment")
     document = read_document()
-    release = read_release([document] if type(document) is dict else document)
+    release = [read_promotion(document)] if type(document) is dict else read_release(document)
     jobs = jobs_at_once()
     stop_on_signals()
     require_settings()

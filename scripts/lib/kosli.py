@@ -8,6 +8,7 @@ says is shown without it.
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import signal
@@ -39,40 +40,43 @@ PASSED_TO_ATTEST = (
 )
 _FALSE = ("", "0", "f", "F", "false", "FALSE", "False")
 _LARGEST_ANSWER = 1 << 30
-_KEPT_OF_STDERR = 1 << 16
+_KEPT = 1 << 16
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _running: set[subprocess.Popen[bytes]] = set()
-_stopped = False
+_starting = 0  # the thread that starts a command
+_stopped = 0  # the signal that stops this process
 
 
-def ask(*arguments: str, attesting: bool = False) -> Answer:
+def ask(*arguments: str, attesting: bool = False, within: float = math.inf) -> Answer:
     """Run `kosli ARGUMENTS` and return what came of it, whatever its exit code.
 
-    Raises KosliFailed when there is no CLI, no organisation or token, when dry run is on, or when the time is up.
+    Raises KosliFailed when there is no CLI, no organisation or token, when dry run is on, or when the time is up:
+    KOSLI_TIMEOUT seconds, or `within` if that is less.
     """
     require_settings()
     command = " ".join(("kosli", *arguments[: 1 if arguments[0] == "version" else 2]))
     names = (*PASSED, *PASSED_TO_ATTEST) if attesting else PASSED
     environment = {name: os.environ[name] for name in names if os.environ.get(name)}
-    timeout = _timeout()
+    timeout = min(_timeout(), within)
+    end = time.monotonic() + timeout
     process = _start(["kosli", *arguments], environment)
     try:
-        stdout, stderr = _read(process, timeout)
+        stdout, stderr = _read(process, end)
         if stdout is None:
             raise KosliFailed(f"{command}: no answer within {timeout:g} seconds (KOSLI_TIMEOUT)")
         # It may close its streams and live on.
-        code = process.wait(max(timeout, 0.1))
+        code = process.wait(max(end - time.monotonic(), 0.1))
     except subprocess.TimeoutExpired:
         raise KosliFailed(f"{command}: still running after {timeout:g} seconds (KOSLI_TIMEOUT)") from None
     finally:
         _end(process)
-    return Answer(command, code, stdout, _last_line(stderr) or _last_line(stdout[-_KEPT_OF_STDERR:]))
+    return Answer(command, code, stdout, _last_line(stderr) or _last_line(stdout[-_KEPT:]))
 
 
-def ask_for_json(*arguments: str) -> tuple[bytes, Any]:
+def ask_for_json(*arguments: str, within: float = math.inf) -> tuple[bytes, Any]:
     """Return the answer of a command that must succeed with JSON, as bytes and as a document."""
-    answer = ask(*arguments)
+    answer = ask(*arguments, within=within)
     if answer.code:
         raise failure(answer)
     if any(token.encode() in answer.stdout for token in _tokens() if len(token) > 15):
@@ -92,10 +96,12 @@ def document_in(answer: Answer) -> Any:
     try:
         return parse(answer.stdout, "its answer")
     except Unusable as error:
-        begins = redacted(answer.stdout[:80].decode("utf-8", "replace"))
+        # Redacted before it is cut: a piece of the token must not show either.
+        begins = printable(redacted(answer.stdout[:4096].decode("utf-8", "replace")).strip()[:80])
+        how = f" exit {answer.code}: {answer.said};" if answer.code and answer.said not in ("", begins) else ""
         raise KosliFailed(
-            f"{answer.command}: {error.causes[0]}; it begins with {printable(begins.strip()) or 'nothing'}; "
-            f"several hosts in KOSLI_HOST, debug mode or dry run do that"
+            f"{answer.command}:{how} {error.causes[0]}; it begins with: {begins or 'nothing'} "
+            "(several hosts in KOSLI_HOST, debug mode or dry run do that)"
         ) from None
 
 
@@ -131,9 +137,12 @@ def stop_on_signals() -> None:
 
 def _stop(signum: int, _frame: object) -> None:
     global _stopped
-    _stopped = True
-    for process in list(_running):
-        _kill(process)
+    _stopped = signum
+    if _starting == threading.get_ident():
+        return  # _start ends what it starts
+    with _lock:
+        for process in list(_running):
+            _kill(process)
     raise KeyboardInterrupt(signum)
 
 
@@ -152,9 +161,11 @@ def _timeout() -> float:
 
 
 def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    global _starting
     with _lock:
         if _stopped:
             raise KosliFailed("stopped")
+        _starting = threading.get_ident()
         try:
             process = subprocess.Popen(
                 command,
@@ -165,17 +176,26 @@ def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[
                 stderr=subprocess.PIPE,
                 start_new_session=True,
             )
+        except FileNotFoundError:
+            raise KosliFailed("there is no kosli CLI on PATH") from None
         except OSError as error:
-            raise KosliFailed(f"the kosli CLI cannot be run: {error.strerror} (is it on PATH?)") from None
-        _running.add(process)
+            raise KosliFailed(f"the kosli CLI cannot be run: {error.strerror}") from None
+        except ValueError:
+            raise KosliFailed("kosli cannot be asked about a value with a NUL character in it") from None
+        else:
+            _running.add(process)
+        finally:
+            _starting = 0
+        if _stopped:
+            _end(process)
+            raise KeyboardInterrupt(_stopped)
         return process
 
 
-def _read(process: subprocess.Popen[bytes], timeout: float) -> tuple[bytes | None, bytes]:
-    """Return all of stdout and the end of stderr, with None for stdout when they are still open after `timeout`."""
+def _read(process: subprocess.Popen[bytes], end: float) -> tuple[bytes | None, bytes]:
+    """Return all of stdout and the end of stderr, with None for stdout when they are still open at the time `end`."""
     assert process.stdout
     assert process.stderr
-    end = time.monotonic() + timeout
     out: list[bytes] = []
     err, size = b"", 0
     with selectors.DefaultSelector() as streams:
@@ -190,7 +210,7 @@ def _read(process: subprocess.Popen[bytes], timeout: float) -> tuple[bytes | Non
                 if not piece:
                     streams.unregister(key.fileobj)
                 elif key.fileobj is process.stderr:
-                    err = (err + piece)[-_KEPT_OF_STDERR:]
+                    err = (err + piece)[-_KEPT:]
                 else:
                     out.append(piece)
                     size += len(piece)
@@ -217,5 +237,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _last_line(said: bytes) -> str:
+    if len(said) == _KEPT:
+        said = said[max(map(len, _tokens()), default=0) :]  # it may begin with a piece of the token
     lines = [line for line in redacted(said.decode("utf-8", "replace")).splitlines() if line.strip()]
     return printable(lines[-1].strip()) if lines else ""
