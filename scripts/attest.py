@@ -25,7 +25,7 @@ from collections import Counter
 
 from lib import ROOT
 from lib.filters import Stop, Unusable, printable, read_document, run, say, setting, to_json, usage, write_json
-from lib.kosli import stop_on_signals, tell
+from lib.kosli import require_settings, stop_on_signals, tell
 from lib.releases import digest, read_release
 from lib.trails import release_flow, release_trail
 
@@ -161,6 +161,7 @@ def main(argv: list[str]) -> int:
     refused = setting("REFUSED")
     release = read_refused() if refused else read_release(read_document())
     stop_on_signals()
+    require_settings()
     done: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         wanted = attestations(release, refused, folder)

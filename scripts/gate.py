@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Ask Kosli for two verdicts on each promotion: in FROM, where its artifact runs, and for TO, where it is going.
 
+With one ENVIRONMENT it is one verdict each: may it go there? (A build, before it is deployed for the first time.)
+
 stdin   a release (make promotions), or one promotion; of that no more than jq/matrix.jmespath keeps
 stdout  [{"flow", "name", "fingerprint", "environment", "verdict", "policies", "reasons", "html_url"}, ...] in the
         release's order, FROM before TO. verdict is compliant, non-compliant or error; policies is how many were
@@ -14,6 +16,7 @@ settings, from the environment:
   KOSLI_...          as for snapshots.py
 
     make -s promotions | scripts/gate.py aws-beta aws-prod
+    scripts/gate.py aws-beta <build.json
 """
 
 from __future__ import annotations
@@ -85,7 +88,7 @@ def judge(promotion: Promotion, environment: str) -> dict[str, Any]:
             *("assert", "artifact", "--fingerprint", fingerprint, "--environment", environment),
             *("--output", "json", "--dry-run=false", "--debug=false"),
         )
-        if answer.code not in (0, 1) or not answer.stdout.strip():
+        if answer.code not in (0, 1):
             raise failure(answer)
         return {**verdict, **read_answer(document_in(answer), answer, fingerprint, environment)}
     except Stop as stop:
@@ -135,7 +138,8 @@ def _reasons(evaluations: list[dict[str, Any]]) -> list[str]:
         policy = f"policy {_word(evaluation, 'policy_name')}"
         rules = [r for r in _list(evaluation, "rule_evaluations") if not (r.get("satisfied") or r.get("ignored"))]
         wrong = [_sentence(rule, resolution) for rule in rules for resolution in _list(rule, "resolutions") or [{}]]
-        reasons += [f"{policy}: {sentence}" for sentence in wrong or ["not compliant"]]
+        status = _word(evaluation, "status") or "missing"
+        reasons += [f"{policy}: {sentence}" for sentence in wrong or [f"its status is {status}"]]
     return reasons
 
 
@@ -224,7 +228,8 @@ def read_promotion(document: Promotion) -> Promotion:
     for key in ("incoming_flow", "incoming_name", "incoming_fingerprint"):
         value = document.get(key)
         if type(value) is not str:
-            raise Unusable(f"{key}: {'missing' if value is None else 'not a string'}")
+            what = "missing" if value is None else "not a string"
+            raise Unusable(f"stdin is neither a release nor a promotion: {key}: {what}")
     if not re.fullmatch(r"[0-9a-f]{64}", document["incoming_fingerprint"]):
         raise Unusable("incoming_fingerprint: not 64 lower-case hexadecimal digits")
     return document
@@ -240,7 +245,8 @@ def jobs_at_once() -> int:
 
 def main(argv: list[str]) -> int:
     """Read a release or one promotion, write the verdicts."""
-    environments = [environment_of(expression) for expression in usage(argv, "FROM", "TO")]
+    named = usage(argv, "ENVIRONMENT") if len(argv) == 1 else usage(argv, "FROM", "TO")
+    environments = [environment_of(expression) for expression in named]
     for environment in environments:
         if not _environment_name(environment):
             raise Unusable(f"{printable(environment)} is no name of an environment")

@@ -30,24 +30,24 @@ from operator import itemgetter
 from lib.commit_urls import parse, same_host, same_repository
 from lib.diffs import environment_of, in_progress, label, listed, matcher, read_diff, selected_flows
 from lib.filters import Refused, choice, printable, read_document, run, say, setting, usage, write_array
-from lib.releases import build
+from lib.releases import Pair, build
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from lib.commit_urls import Commit
     from lib.diffs import Artifact, Diff
-
-    Pair = tuple[Artifact, Artifact | None]
 
 # What the rules about one artifact look up: how often each fingerprint comes in, which ones run in TO, the settings.
 Context = namedtuple("Context", "to times running_in_to own_flows own_repository renamed")
 
+_order = itemgetter("flow", "name", "fingerprint")
 _other_digest = re.compile(r"@[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}$", re.IGNORECASE | re.ASCII).search
 
 
 def promotions(diff: Diff) -> tuple[list[Pair], list[str]]:
-    """Return the pairs (incoming artifact, the one that it replaces or None) in the release's order, and notes.
+    """Return the pairs of artifacts in the release's order, and notes.
 
     Raises Refused with every cause, and Unusable when FLOWS names a flow that runs nowhere. A deployment in progress
     of any flow refuses the release, of whatever flows: the join would be ambiguous, and what runs is about to change.
@@ -71,8 +71,10 @@ def promotions(diff: Diff) -> tuple[list[Pair], list[str]]:
     ]
     notes = []
     pairs: list[Pair] = []
-    incoming = sorted(diff.incoming, key=itemgetter("flow", "name", "fingerprint"))
-    replaced = {match(artifact): artifact for artifact in diff.outgoing if artifact["flow"]}
+    incoming = sorted(diff.incoming, key=_order)
+    # Of a flow in progress several go out: the order in the diff must not decide which one counts.
+    outgoing = sorted(diff.outgoing, key=_order) if causes else diff.outgoing
+    replaced = {match(artifact): artifact for artifact in outgoing if artifact["flow"]}
     for artifact in incoming:
         if flows is not None and artifact["flow"] not in flows:
             continue
@@ -80,18 +82,19 @@ def promotions(diff: Diff) -> tuple[list[Pair], list[str]]:
         if unproven and skip_unproven:
             notes.append(f"{_place(from_environment, artifact)}: left out, it has {unproven}")
             continue
-        outgoing = replaced.get(match(artifact))
-        against = list(causes_against(artifact, outgoing, unproven, context))
+        old = replaced.get(match(artifact))
+        pair = Pair(artifact, commit_of(artifact), old, commit_of(old) if old else None)
+        against = causes_against(pair, unproven, context)
         causes += [f"{_place(from_environment, artifact)}: {cause}" for cause in against]
-        pairs.append((artifact, outgoing))
+        pairs.append(pair)
     if causes:
         raise Refused(*causes)
     matched = set(map(match, incoming))
-    for artifact in sorted(diff.outgoing, key=itemgetter("flow", "name", "fingerprint")):
-        unmatched = match(artifact) not in matched or not artifact["flow"]
-        if unmatched and (flows is None or artifact["flow"] in flows):
+    unmatched = [artifact for artifact in diff.outgoing if match(artifact) not in matched or not artifact["flow"]]
+    for artifact in sorted(unmatched, key=_order):
+        if flows is None or artifact["flow"] in flows:
             notes.append(f"{_place(to_environment, artifact)}: stays as it is, nothing replaces it")
-    for flow in sorted((flows or set()).difference(artifact["flow"] for artifact, _ in pairs)):
+    for flow in sorted((flows or set()).difference(pair.incoming["flow"] for pair in pairs)):
         notes.append(f"{from_environment}: {printable(flow)}: nothing to promote")
     return pairs, notes
 
@@ -104,15 +107,20 @@ def missing_provenance(artifact: Artifact) -> str:
     return ", ".join(f"no {what}" for what, fact in zip(("flow", "commit URL", "fingerprint"), facts) if not fact)
 
 
-def causes_against(artifact: Artifact, outgoing: Artifact | None, unproven: str, context: Context) -> Iterator[str]:
+def commit_of(artifact: Artifact) -> Commit | None:
+    """Return the commit that an artifact was built from, None when it is not known."""
+    return parse(artifact.get("commit_url") or "")
+
+
+def causes_against(pair: Pair, unproven: str, context: Context) -> Iterator[str]:
     """Yield why an incoming artifact must not be promoted."""
+    artifact, commit, outgoing, old = pair
     name, flow, fingerprint, url = (
         artifact["name"],
         artifact["flow"],
         artifact["fingerprint"],
         artifact.get("commit_url"),
     )
-    commit = parse(url) if url else None
     if unproven:
         yield f"it has {unproven} (UNPROVEN=skip leaves it out)"
     if url and not commit:
@@ -127,13 +135,11 @@ def causes_against(artifact: Artifact, outgoing: Artifact | None, unproven: str,
         yield "this is the release's own flow: Kosli surfaced the wrong one"
     if commit and commit.repository.url.lower() == context.own_repository:
         yield f"its commit is in the repository that runs the release: Kosli surfaced the wrong flow: {printable(url)}"
-    if commit and outgoing and flow not in context.renamed:
-        old = parse(outgoing.get("commit_url") or "")
-        if old and same_host(old, commit) and not same_repository(old, commit):
-            yield (
-                f"its repository is {commit.repository.path}, that of {label(outgoing)} is {old.repository.path} "
-                f"(ALLOW_RENAMED={printable(flow)} allows it)"
-            )
+    if commit and old and not same_repository(old, commit) and same_host(old, commit) and flow not in context.renamed:
+        yield (
+            f"its repository is {commit.repository.path}, that of {label(outgoing)} is {old.repository.path} "
+            f"(ALLOW_RENAMED={printable(flow)} allows it)"
+        )
 
 
 def digest_differs(name: str, fingerprint: str) -> bool:

@@ -115,7 +115,7 @@ def with_seconds(seen: list[dict[str, Any]], known: list[dict[str, Any]], second
 def progress(known: list[dict[str, Any]], trouble: str) -> str:
     """Return where things stand, in a line."""
     if trouble:
-        return f"no verdict, asking again: {trouble}"
+        return f"no verdict yet: {trouble}"
     waiting = [f"{printable(each['flow'])}: {each['outcome']}" for each in known if each["outcome"] != "landed"]
     return f"{len(known) - len(waiting)} of {len(known)} landed{'; ' if waiting else ''}{', '.join(waiting)}"
 

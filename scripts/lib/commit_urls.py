@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import namedtuple
+from functools import cache
 
 # url         https://github.com/cyber-dojo/saver
 # host        github.com (with a port that is not the scheme's own)
@@ -23,14 +24,13 @@ LONGEST_URL = 2000  # what every browser takes
 
 _SEGMENT = r"[A-Za-z0-9._~%+-]+"
 _SHA = re.compile(r"[0-9a-fA-F]{40}(?:[0-9a-fA-F]{24})?").fullmatch
+# The scheme, the host, its port, the path, commit or commits.
 _HEAD = re.compile(
-    rf"(?P<scheme>https?)://(?P<host>[a-z0-9.-]+|\[[0-9a-f:]+\])(?::(?P<port>[0-9]+))?"
-    rf"(?P<path>(?:/+{_SEGMENT})+?)/+(?P<word>commits?)",
-    re.IGNORECASE | re.ASCII,
+    r"((?i:https?))://([a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(?::([0-9]+))?(/[a-zA-Z0-9._~%+/-]+)/((?i:commits?))", re.ASCII
 ).fullmatch
 _DATA_CENTER = re.compile(rf"(?:.*/)?(?:projects|users)/({_SEGMENT})/repos/({_SEGMENT})").fullmatch
 # Segments that mean another path: dots, and encoded dots, slashes and control characters.
-_MISLEADING = re.compile(r"(?:\.|%2e){1,2}|.*%(?:2f|5c|7f|[01].).*", re.IGNORECASE | re.ASCII).fullmatch
+_MISLEADING = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)|%(?:2f|5c|7f|[01][^/])", re.IGNORECASE | re.ASCII).search
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _KNOWN_HOSTS = {
     "github.com": "github",
@@ -40,7 +40,6 @@ _KNOWN_HOSTS = {
     "codeberg.org": "other",
     "gitea.com": "other",
 }
-_repositories: dict[str, Repository | None] = {}
 
 
 def parse(url: str) -> Commit | None:
@@ -48,17 +47,13 @@ def parse(url: str) -> Commit | None:
     head, _, sha = url.partition("#")[0].partition("?")[0].rstrip("/").rpartition("/")
     if not _SHA(sha) or len(url) > LONGEST_URL or not url.isprintable() or " " in url:
         return None
-    try:
-        repository = _repositories[head]
-    except KeyError:
-        # A release has few repositories and many commits: each repository is parsed once.
-        repository = _repositories[head] = _repository(head)
+    repository = _repository(head)
     return repository and Commit(sha.lower(), repository)
 
 
 def commit_page(commit: Commit) -> str:
     """Return the URL of the page that shows one commit."""
-    return str(commit.repository.commit.format(sha=commit.sha))
+    return str(commit.repository.commit.replace("{sha}", commit.sha))
 
 
 def compare_page(old: Commit | None, new: Commit) -> str:
@@ -68,12 +63,12 @@ def compare_page(old: Commit | None, new: Commit) -> str:
     """
     if old is None or old.sha == new.sha or not same_repository(old, new):
         return commit_page(new)
-    return str(new.repository.compare.format(old=old.sha, new=new.sha))
+    return str(new.repository.compare.replace("{old}", old.sha).replace("{new}", new.sha))
 
 
 def raw_page(commit: Commit, file: str) -> str:
     """Return the URL of a file's text at a commit, "" where the host has no such page."""
-    return str(commit.repository.raw.format(sha=commit.sha, file=file))
+    return str(commit.repository.raw.replace("{sha}", commit.sha).replace("{file}", file))
 
 
 def same_host(one: Commit, other: Commit) -> bool:
@@ -87,20 +82,22 @@ def same_repository(one: Commit, other: Commit) -> bool:
     return mine is its or (mine.host == its.host and mine.path.lower() == its.path.lower())
 
 
+@cache
 def _repository(head: str) -> Repository | None:
     """Return the repository of a commit URL without its /sha."""
     match = _HEAD(head.rstrip("/"))
     if not match:
         return None
-    segments = [segment for segment in match["path"].split("/") if segment]
-    if any(map(_MISLEADING, segments)) or int(match["port"] or 0) > 65535:
+    scheme, host, port, path, word = match.groups()
+    segments = [segment for segment in path.split("/") if segment]
+    if not segments or _MISLEADING(path) or int(port or 0) > 65535:
         return None
-    scheme, host, port = match["scheme"].lower(), match["host"].lower(), match["port"]
+    scheme, host = scheme.lower(), host.lower()
     if port and port != _DEFAULT_PORTS[scheme]:
         host = f"{host}:{port}"
     last = -2 if segments[-1] == "-" and len(segments) > 2 else -1
     segments[last] = segments[last].removesuffix(".git") or segments[last]
-    found = _several_commits(segments) if match["word"] == "commits" else _one_commit(segments, host)
+    found = _several_commits(segments) if word == "commits" else _one_commit(segments, host)
     if not found:
         return None
     provider, route, names, commit, compare, raw = found

@@ -93,7 +93,7 @@ def parse(raw: bytes, source: str) -> Any:
     Stricter than json: no NaN, no number beyond 64 bits, no lone surrogate, no key twice. In a document of LARGE bytes
     or more only a category of artifacts is looked for twice, and a number beyond 64 bits becomes a float.
     """
-    if not raw.strip():
+    if not raw or raw.isspace():
         raise Unusable(f"{source} is empty: the command before it died, or printed nothing")
     try:
         if len(raw) >= LARGE and raw.count(b'"artifacts"') <= 4:
@@ -204,9 +204,9 @@ def write_json(document: Any) -> None:
 
 
 def write_array(items: Iterator[Any]) -> None:
-    """Write a JSON array to stdout, turned into text piece by piece, so that its objects need not all exist at once."""
+    """Write a JSON array to stdout. Its objects become text a hundred at a time: so many fit the processor's cache."""
     parts: list[bytes] = []
-    while chunk := list(islice(items, 500)):
+    while chunk := list(islice(items, 100)):
         parts += (b",\n" if parts else b"[\n", to_json(chunk)[2:-3])
     write(*parts, b"\n]\n" if parts else b"[]\n")
 

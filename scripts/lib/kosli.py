@@ -24,7 +24,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# code: the exit code, negative for a signal; stdout: bytes; said: the last line that it said, without the token.
+# code: the exit code, negative for a signal; stdout: bytes; said: the last line that it said (none of a JSON document),
+# without the token.
 Answer = namedtuple("Answer", "command code stdout said")
 
 PASSED = (
@@ -38,6 +39,13 @@ PASSED_TO_ATTEST = (
     *("GITHUB_REPOSITORY_ID", "GITHUB_RUN_ATTEMPT", "GITHUB_RUN_ID", "GITHUB_RUN_NUMBER", "GITHUB_SERVER_URL"),
     *("GITHUB_SHA", "GITHUB_WORKFLOW"),
 )
+# What the CLI needs to look for pull requests: the workflow's token.
+PASSED_TO_FIND_PULL_REQUESTS = ("KOSLI_GITHUB_TOKEN",)
+# What it needs to look into a cloud: the role that was taken, and where.
+PASSED_TO_RECORD = (
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"),
+    *("AWS_CA_BUNDLE", "DOCKER_HOST"),
+)
 _FALSE = ("", "0", "f", "F", "false", "FALSE", "False")
 _LARGEST_ANSWER = 1 << 30
 _KEPT = 1 << 16
@@ -48,15 +56,15 @@ _starting = 0  # the thread that starts a command
 _stopped = 0  # the signal that stops this process
 
 
-def ask(*arguments: str, attesting: bool = False, within: float = math.inf) -> Answer:
-    """Run `kosli ARGUMENTS` and return what came of it, whatever its exit code.
+def ask(*arguments: str, attesting: bool = False, passing: tuple[str, ...] = (), within: float = math.inf) -> Answer:
+    """Run `kosli ARGUMENTS` and return what came of it, whatever its exit code. It sees the variables `passing` too.
 
     Raises KosliFailed when there is no CLI, no organisation or token, when dry run is on, or when the time is up:
     KOSLI_TIMEOUT seconds, or `within` if that is less.
     """
     require_settings()
     command = " ".join(("kosli", *arguments[: 1 if arguments[0] == "version" else 2]))
-    names = (*PASSED, *PASSED_TO_ATTEST) if attesting else PASSED
+    names = (*PASSED, *(PASSED_TO_ATTEST if attesting else ()), *passing)
     environment = {name: os.environ[name] for name in names if os.environ.get(name)}
     timeout = min(_timeout(), within)
     end = time.monotonic() + timeout
@@ -71,7 +79,10 @@ def ask(*arguments: str, attesting: bool = False, within: float = math.inf) -> A
         raise KosliFailed(f"{command}: still running after {timeout:g} seconds (KOSLI_TIMEOUT)") from None
     finally:
         _end(process)
-    return Answer(command, code, stdout, _last_line(stderr) or _last_line(stdout[-_KEPT:]))
+    said = _last_line(stderr)
+    if not said and not stdout[:_KEPT].lstrip().startswith(b"{"):
+        said = _last_line(stdout[-_KEPT:])
+    return Answer(command, code, stdout, said)
 
 
 def ask_for_json(*arguments: str, within: float = math.inf) -> tuple[bytes, Any]:
@@ -84,23 +95,25 @@ def ask_for_json(*arguments: str, within: float = math.inf) -> tuple[bytes, Any]
     return answer.stdout, document_in(answer)
 
 
-def tell(*arguments: str) -> None:
+def tell(*arguments: str, passing: tuple[str, ...] = ()) -> None:
     """Run a command that changes something in Kosli and must succeed. Dry run, of whatever source, is off."""
-    answer = ask(*arguments, "--dry-run=false", "--debug=false", attesting=True)
+    answer = ask(*arguments, "--dry-run=false", "--debug=false", attesting=True, passing=passing)
     if answer.code:
         raise failure(answer)
 
 
 def document_in(answer: Answer) -> Any:
     """Return the JSON document that a command printed; KosliFailed says what it printed instead."""
+    if not answer.stdout.strip():
+        raise failure(answer)
     try:
         return parse(answer.stdout, "its answer")
     except Unusable as error:
         # Redacted before it is cut: a piece of the token must not show either.
-        begins = printable(redacted(answer.stdout[:4096].decode("utf-8", "replace")).strip()[:80])
-        how = f" exit {answer.code}: {answer.said};" if answer.code and answer.said not in ("", begins) else ""
+        begins = printable(redacted(answer.stdout.lstrip()[:_KEPT].decode("utf-8", "replace"))[:80].strip())
+        how = f"exit {answer.code}: {answer.said}; " if answer.code and answer.said != begins else ""
         raise KosliFailed(
-            f"{answer.command}:{how} {error.causes[0]}; it begins with: {begins or 'nothing'} "
+            f"{answer.command}: {how}{error.causes[0]}; it begins with: {begins} "
             "(several hosts in KOSLI_HOST, debug mode or dry run do that)"
         ) from None
 
@@ -108,7 +121,8 @@ def document_in(answer: Answer) -> Any:
 def failure(answer: Answer) -> KosliFailed:
     """Return the error for a command that failed: which one, how, and the last line that it said."""
     how = f"exit {answer.code}" if answer.code >= 0 else f"ended by signal {-answer.code}"
-    return KosliFailed(f"{answer.command}: {how}: {answer.said or 'it said nothing'}")
+    nothing = "it gave no reason" if answer.stdout.strip() else "it said nothing"
+    return KosliFailed(f"{answer.command}: {how}: {answer.said or nothing}")
 
 
 def require_settings() -> None:
@@ -123,8 +137,8 @@ def require_settings() -> None:
 
 
 def redacted(text: str) -> str:
-    """Return a text without the token in it."""
-    for token in sorted(_tokens(), key=len, reverse=True):
+    """Return a text without a token in it: Kosli's, or that of the workflow."""
+    for token in sorted(filter(None, (*_tokens(), setting("KOSLI_GITHUB_TOKEN"))), key=len, reverse=True):
         text = text.replace(token, "[token]")
     return text
 
@@ -238,6 +252,8 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 def _last_line(said: bytes) -> str:
     if len(said) == _KEPT:
-        said = said[max(map(len, _tokens()), default=0) :]  # it may begin with a piece of the token
+        said = said[
+            max(map(len, (*_tokens(), setting("KOSLI_GITHUB_TOKEN")))) :
+        ]  # it may begin with a piece of the token
     lines = [line for line in redacted(said.decode("utf-8", "replace")).splitlines() if line.strip()]
     return printable(lines[-1].strip()) if lines else ""

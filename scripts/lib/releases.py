@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
+from collections import namedtuple
 from operator import itemgetter
 
-from lib.commit_urls import compare_page, parse, raw_page
+from lib.commit_urls import compare_page, raw_page
 from lib.diffs import environment_of
 from lib.filters import Unusable, printable, read_file, setting
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     Artifact = dict[str, Any]
     Promotion = dict[str, Any]
     Release = list[Promotion]
+
+# An incoming artifact and the outgoing one that it replaces, each with its commit; None for what there is not.
+Pair = namedtuple("Pair", "incoming commit outgoing old_commit")
 
 SIDES = ("incoming", "outgoing")
 FIELDS = ("name", "fingerprint", "flow", "commit_url")
@@ -68,7 +71,8 @@ def require_environments(release: Release, *environments: str) -> None:
     found = {environment_of(promotion[f"{side}_snapshot_id"]) for promotion in release for side in SIDES} - {""}
     if not found.issubset(environments):
         raise Unusable(
-            f"the release is of {' and '.join(map(printable, sorted(found)))}, not of {' and '.join(environments)}"
+            f"the release is of {' and '.join(map(printable, sorted(found)))}, "
+            f"not of {' and '.join(map(printable, environments))}"
         )
 
 
@@ -94,6 +98,8 @@ def in_order(release: Iterable[Promotion]) -> Release:
 
 def digest(release: Iterable[Promotion]) -> str:
     """Return what a release is known by: a sha256 over its `flow incoming_fingerprint outgoing_fingerprint` lines."""
+    import hashlib
+
     triples = (
         f"{_one_line(p['incoming_flow'])} {p['incoming_fingerprint']} {p['outgoing_fingerprint']}\n".encode()
         for p in release
@@ -101,35 +107,30 @@ def digest(release: Iterable[Promotion]) -> str:
     return hashlib.sha256(b"".join(sorted(triples))).hexdigest()
 
 
-def build(
-    pairs: Iterable[tuple[Artifact, Artifact | None]], from_snapshot: str, to_snapshot: str
-) -> Iterator[Promotion]:
-    """Yield the promotion of each pair of artifacts: the incoming one, and the one that it replaces or None.
+def build(pairs: list[Pair], from_snapshot: str, to_snapshot: str) -> Iterator[Promotion]:
+    """Yield the promotion of each pair. The commit of an incoming artifact is known.
 
     The keys of a side come in one order, whatever the order in the diff. A first deployment has each outgoing key that
     any other promotion has, as "".
     """
-    pairs = list(pairs)
-    shapes = {tuple(artifact) for pair in pairs for artifact in pair if artifact}
-    extras = {shape: _extra_fields(shape) for shape in shapes}
-    incoming_keys = {shape: _side_keys("incoming", extras[shape]) for shape in shapes}
-    outgoing_keys = {shape: _side_keys("outgoing", extras[shape]) for shape in shapes}
-    every = sorted({field for _, artifact in pairs if artifact for field in extras[tuple(artifact)]}.union(USUAL))
+    outgoing_shapes = {tuple(pair.outgoing) for pair in pairs if pair.outgoing}
+    extras = {shape: _extra_fields(shape) for shape in outgoing_shapes.union(tuple(pair.incoming) for pair in pairs)}
+    incoming_keys = {shape: _side_keys("incoming", fields) for shape, fields in extras.items()}
+    outgoing_keys = {shape: _side_keys("outgoing", fields) for shape, fields in extras.items()}
+    every = sorted(set(USUAL).union(*(extras[shape] for shape in outgoing_shapes)))
     nothing = dict.fromkeys(_side_keys("outgoing", tuple(every)), "")
     incoming_url, outgoing_url = snapshot_url(from_snapshot), snapshot_url(to_snapshot)
-    for artifact, replaced in pairs:
-        shape, new = tuple(artifact), parse(artifact["commit_url"])
-        assert new, "promotions.py refuses an incoming artifact without a commit page"
-        values = _side_values(artifact, new, extras[shape], from_snapshot, incoming_url)
+    for incoming, commit, outgoing, old in pairs:
+        shape = tuple(incoming)
+        values = _side_values(incoming, commit, extras[shape], from_snapshot, incoming_url)
         promotion = dict(zip(incoming_keys[shape], values))
-        if replaced is None:
-            old = None
+        if outgoing is None:
             promotion.update(nothing)
         else:
-            shape, old = tuple(replaced), parse(replaced.get("commit_url") or "")
-            values = _side_values(replaced, old, extras[shape], to_snapshot, outgoing_url)
+            shape = tuple(outgoing)
+            values = _side_values(outgoing, old, extras[shape], to_snapshot, outgoing_url)
             promotion.update(zip(outgoing_keys[shape], values))
-        promotion["deployment_diff_url"] = compare_page(old, new)
+        promotion["deployment_diff_url"] = compare_page(old, commit)
         yield promotion
 
 

@@ -13,12 +13,12 @@ _resource_name = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._~-]*").fullmatch
 
 def release_flow() -> str:
     """Return RELEASE_FLOW."""
-    return _checked("RELEASE_FLOW", setting("RELEASE_FLOW", "production-promotion"))
+    return resource_name("RELEASE_FLOW", setting("RELEASE_FLOW", "production-promotion"))
 
 
 def release_trail() -> str:
     """Return RELEASE_TRAIL, which has no default: two releases never share a trail by accident."""
-    return _checked("RELEASE_TRAIL", setting("RELEASE_TRAIL"))
+    return resource_name("RELEASE_TRAIL", setting("RELEASE_TRAIL"))
 
 
 def begin_trail() -> None:
@@ -29,7 +29,8 @@ def begin_trail() -> None:
     )
 
 
-def _checked(name: str, value: str) -> str:
+def resource_name(name: str, value: str) -> str:
+    """Return the value of the setting `name`, if Kosli takes it for the name of a flow or a trail."""
     if not _resource_name(value):
         raise Unusable(f"{name}: {printable(value)} is no name that Kosli takes" if value else f"{name} is not set")
     return value

@@ -1,0 +1,205 @@
+"""What Kosli knows of a release after attest.py: names, data, annotations, compliance."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+from worlds import World, release_of, set_up
+
+from lib.releases import digest
+
+HAS_JQ = bool(shutil.which("jq"))
+NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9\-_]*")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """The release flow, the type and the trail are there."""
+    world = World(tmp_path)
+    world.write(set_up())
+    return world
+
+
+def released(world: World, fixture: str, **variables: str) -> list[dict[str, Any]]:
+    """Return a fixture's release."""
+    ran = world.run("promotions.py", stdin=(ROOT / "fixtures" / f"{fixture}.json").read_bytes(), **variables)
+    assert ran.code == 0
+    return json.loads(ran.out)
+
+
+@pytest.fixture
+def release() -> list[dict[str, Any]]:
+    """Two promotions of the settled world."""
+    return json.loads(release_of("runner-ci", "saver-ci"))
+
+
+def attest(world: World, release: Any, **variables: str) -> list[dict[str, Any]]:
+    """Attest it, and return what was attested."""
+    return json.loads(world.done("attest.py", stdin=json.dumps(release).encode(), **variables))
+
+
+def trail(world: World) -> dict[str, Any]:
+    """Return the release's trail."""
+    return world.read()["flows"]["production-promotion"]["trails"]["run-42"]
+
+
+def latest(world: World) -> dict[str, dict[str, Any]]:
+    """Return the trail's attestations by name; the last one of a name counts."""
+    return {attestation["name"]: attestation for attestation in trail(world)["attestations"]}
+
+
+@pytest.mark.parametrize(
+    ("fixture", "variables"),
+    [
+        ("azure-devops", {}),
+        ("hostile-names", {}),
+        ("repository-names-collide", {}),
+        ("monorepo-two-images", {"MATCH_BY": "image"}),
+        ("first-deployment-beside-an-update", {}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_each_promotion_is_attested_to_its_artifact(world: World, fixture: str, variables: dict[str, str]) -> None:
+    release = released(world, fixture, **variables)
+    said = attest(world, release)
+    artifacts, attestations = trail(world)["artifacts"], latest(world)
+    assert {each["fingerprint"] for each in artifacts.values()} == {p["incoming_fingerprint"] for p in release}
+    assert len(said) == 2 * len(release) + 1
+    assert [each["name"] for each in said[:-1:2]] == list(artifacts)
+    assert all(NAME.fullmatch(name) for name in artifacts)
+    for promotion, (name, artifact) in zip(release, artifacts.items(), strict=True):
+        assert artifact["fingerprint"] == promotion["incoming_fingerprint"]
+        assert artifact["commit_url"] == artifact["build_url"] == promotion["incoming_commit_url"]
+        assert artifact["filename"].removeprefix("./") == promotion["incoming_name"]
+        one = attestations[f"{name}.promotion"]
+        assert (one["type"], one["data"]) == ("custom:promotion", promotion)
+        assert one["fingerprint"] == promotion["incoming_fingerprint"]
+        assert one["annotations"] == {"deployment_diff_URL": promotion["deployment_diff_url"]}
+        assert one["compliant"] is (True if HAS_JQ else None)
+    whole = attestations["release"]
+    assert (whole["type"], whole["fingerprint"], whole["compliant"]) == ("generic", None, True)
+    # One annotation a service: none lost, none split at a comma.
+    assert list(whole["annotations"].values()) == [promotion["deployment_diff_url"] for promotion in release]
+    assert whole["user_data"]["digest"] == digest(release)
+    assert whole["user_data"]["count"] == len(release)
+
+
+def test_the_names_that_collide(world: World) -> None:
+    attest(world, released(world, "repository-names-collide"))
+    assert set(trail(world)["artifacts"]) == {
+        *("artifact", "github", "my_tool", "my-tool", "my-repo-fb786b5dd109", "my-repo-bf8bae42710b")
+    }
+    keys = set(latest(world)["release"]["annotations"])
+    assert {key for key in keys if not key.startswith("my_tool_")} == {
+        *("artifact", "github", "my_repo_fb786b5dd109", "my_repo_bf8bae42710b")
+    }
+    assert len(keys) == 6
+
+
+def test_again_is_safe(world: World, release: list[dict[str, Any]]) -> None:
+    first, artifacts = attest(world, release), list(trail(world)["artifacts"])
+    assert attest(world, release) == first
+    assert list(trail(world)["artifacts"]) == artifacts
+    assert len(latest(world)) == len(release) + 1
+
+
+def test_again_after_a_failure_half_way(world: World, release: list[dict[str, Any]]) -> None:
+    world.change(mood={"only": ["attest custom"], "skip": 1, "times": 1, "fail": "Internal Server Error"})
+    ran = world.run("attest.py", stdin=json.dumps(release).encode())
+    said = re.findall(r"^attest.py: (attested|failed|not attested): (\S+)", ran.err.decode(), re.MULTILINE)
+    # What it says is what Kosli knows.
+    assert {name for how, name in said if how == "attested"} == {*trail(world)["artifacts"], *latest(world)}
+    assert [name for how, name in said if how == "failed"] == ["saver.promotion"]
+    assert (ran.code, ran.out, len(said)) == (3, b"", 2 * len(release) + 1)
+    attest(world, release)
+    assert len(latest(world)) == len(release) + 1
+
+
+def test_the_rules_judge_a_promotion(world: World, release: list[dict[str, Any]]) -> None:
+    release[0]["outgoing_fingerprint"] = release[0]["incoming_fingerprint"]
+    attest(world, release)
+    name = next(iter(trail(world)["artifacts"]))
+    assert latest(world)[f"{name}.promotion"]["compliant"] is (False if HAS_JQ else None)
+
+
+def test_a_refused_release(world: World) -> None:
+    assert attest(world, [], REFUSED="a deployment is in progress\nin aws-beta")[0]["compliant"] is False
+    whole = latest(world)["release"]
+    assert whole["compliant"] is False
+    assert whole["description"] == r"Refused: a deployment is in progress\nin aws-beta"
+    assert whole["user_data"] == {
+        "refused": "a deployment is in progress\nin aws-beta",
+        "digest": digest([]),
+        "count": 0,
+        "promotions": [],
+    }
+    assert trail(world)["artifacts"] == {}
+
+
+def test_a_release_that_the_gate_refused_is_known_by_its_digest(world: World, release: list[dict[str, Any]]) -> None:
+    assert len(attest(world, release, REFUSED="not compliant")) == 1
+    whole = latest(world)["release"]
+    assert (whole["compliant"], whole["user_data"]["digest"]) == (False, digest(release))
+    assert [each["incoming_flow"] for each in whole["user_data"]["promotions"]] == [p["incoming_flow"] for p in release]
+    assert list(whole["annotations"].values()) == [promotion["deployment_diff_url"] for promotion in release]
+    assert trail(world)["artifacts"] == {}
+
+
+def test_a_very_long_reason(world: World) -> None:
+    attest(world, [], REFUSED="because " * 5000)
+    assert len(latest(world)["release"]["description"]) <= 1000
+
+
+def test_in_a_workflow(world: World, release: list[dict[str, Any]]) -> None:
+    sha = "3cb945b7c2a4cbe246cd629b8e5dec31d5278f16"
+    attest(
+        world,
+        release,
+        GITHUB_ACTIONS="true",
+        GITHUB_RUN_ID="70",
+        GITHUB_RUN_NUMBER="7",
+        GITHUB_SERVER_URL="https://github.example",
+        GITHUB_REPOSITORY="cyber-dojo/production-promotion",
+        GITHUB_SHA=sha,
+    )
+    for promotion, artifact in zip(release, trail(world)["artifacts"].values(), strict=True):
+        assert artifact["build_url"] == "https://github.example/cyber-dojo/production-promotion/actions/runs/70"
+        # The service's own commit page, not the workflow's.
+        assert artifact["commit_url"] == promotion["incoming_commit_url"]
+        assert artifact["commit"] == sha
+
+
+def test_nothing_leaks_in(world: World, release: list[dict[str, Any]]) -> None:
+    attest(world, release)
+    clean = [{key: each[key] for key in each if key != "at"} for each in trail(world)["attestations"]]
+    attest(
+        world,
+        release,
+        KOSLI_ANNOTATE="leaked=yes",
+        KOSLI_COMPLIANT="false",
+        KOSLI_DESCRIPTION="leaked",
+        KOSLI_FINGERPRINT="0" * 64,
+        KOSLI_NAME="leaked",
+        KOSLI_USER_DATA="/nowhere",
+    )
+    again = [{key: each[key] for key in each if key != "at"} for each in trail(world)["attestations"]]
+    assert again == clean * 2
+
+
+def test_set_up_twice(world: World, release: list[dict[str, Any]]) -> None:
+    attest(world, release)
+    before = trail(world)
+    world.done("kosli_setup.py")
+    world.done("begin_trail.py")
+    after = world.read()
+    assert trail(world)["attestations"] == before["attestations"]
+    assert list(after["attestation_types"]) == ["promotion"]
+    schema = json.loads((ROOT / "kosli" / "promotion.schema.json").read_text())
+    assert after["attestation_types"]["promotion"]["versions"][-1]["schema"] == schema
+    assert len(after["attestation_types"]["promotion"]["versions"][-1]["jq"]) == 6
