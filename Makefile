@@ -63,6 +63,11 @@ summary: .venv/.stamp ## the release for a person, as Markdown
 	@diff=$$(mktemp); trap 'rm -f "$$diff"' EXIT; \
 	$(PYTHON) scripts/snapshots.py | tee "$$diff" | $(PYTHON) scripts/promotions.py | SNAPSHOTS="$$diff" $(PYTHON) scripts/summary.py
 
+.PHONY: report
+report: .venv/.stamp ## the same page as one HTML file
+	@diff=$$(mktemp); trap 'rm -f "$$diff"' EXIT; \
+	$(PYTHON) scripts/snapshots.py | tee "$$diff" | $(PYTHON) scripts/promotions.py | SNAPSHOTS="$$diff" $(PYTHON) scripts/report.py
+
 .PHONY: rollback
 rollback: .venv/.stamp ## the inverse release: what the release replaces comes back
 	@$(PYTHON) scripts/snapshots.py | $(PYTHON) scripts/promotions.py | $(PYTHON) scripts/rollback.py
@@ -79,8 +84,12 @@ help: ## this list
 	@printf '\nSettings, from the environment or as make NAME=value: %s\n' "$(SETTINGS)"
 
 .PHONY: test
-test: .venv/.stamp-dev ## all tests
-	@$(PYTHON) -m pytest
+test: .venv/.stamp-act ## all tests
+	@$(PYTHON) -m pytest --numprocesses auto
+
+.PHONY: rehearse
+rehearse: .venv/.stamp-act ## the workflows, run by act against the stand-in
+	@$(PYTHON) -m pytest --numprocesses auto --quiet tests/test_rehearsal.py tests/test_workflows.py
 
 .PHONY: goldens
 goldens: .venv/.stamp-dev ## write the golden cases' expected output anew; read the diff
@@ -91,6 +100,19 @@ lint: .venv/.stamp-dev ## the linters
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy
+	@.venv/bin/shellcheck --shell=bash .ci/run fixtures/use-world $$(grep --recursive --files-with-matches '^#!.*bash' tests/rehearsal)
+	@.venv/bin/zizmor --offline --persona=pedantic --quiet .github
+	@PATH=".venv/bin:$$PATH" .venv/bin/actionlint
+	@$(PYTHON) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(PYTHON) -m check_jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
+
+.PHONY: bench
+bench: .venv/.stamp ## what it costs, beside what it is compared with; BENCH="10 1000" limits the sizes
+	@$(PYTHON) bench/bench.py --json bench/results.json $${BENCH-}
+
+.PHONY: mutants
+mutants: .venv/.stamp-dev ## change each rule of the decision code, and show that a golden case notices
+	@$(PYTHON) tests/mutants.py
 
 .PHONY: clean
 clean: ## remove all that make and the tests have built
@@ -98,12 +120,10 @@ clean: ## remove all that make and the tests have built
 	@find scripts tests fixtures -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.stamp: requirements.txt
-	@$(BASE_PYTHON) -c 'import sys; sys.version_info < (3, 10) and sys.exit("Python 3.10 or newer is needed")' >&2
-	@$(BASE_PYTHON) -m venv .venv >&2
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement requirements.txt >&2
-	@$(PYTHON) -m compileall -q scripts/lib >&2
-	@touch $@
+	@$(BASE_PYTHON) scripts/lib/build_venv.py $< $@
 
-.venv/.stamp-dev: .venv/.stamp requirements-dev.txt
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt >&2
-	@touch $@
+.venv/.stamp-dev: requirements-dev.txt .venv/.stamp
+	@$(BASE_PYTHON) scripts/lib/build_venv.py $< $@
+
+.venv/.stamp-act: requirements-act.txt .venv/.stamp-dev
+	@$(BASE_PYTHON) scripts/lib/build_venv.py $< $@

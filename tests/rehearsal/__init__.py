@@ -1,0 +1,1 @@
+"""The rehearsal of the workflows: the stage (stage.py), and local stand-ins for actions and programs."""
