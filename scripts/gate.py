@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 OLDEST_TRUSTED = (2, 11, 40)
 HARMLESS_CONFIGURATION = {"api-token", "debug", "dry-run", "host", "http-proxy", "max-api-retries", "org", "output"}
 _configuration_line = re.compile(r"\s*(?:#.*|---|[\"']?([A-Za-z][A-Za-z0-9_-]*)[\"']?\s*:(?:\s.*)?)?").fullmatch
+_version = re.compile(r"v?([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})(?:[+-].*)?").fullmatch
 _environment_name = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*").fullmatch
 
 
@@ -183,15 +184,18 @@ def _word(document: dict[str, Any], *keys: str) -> str:
 
 def refuse_untrusted_cli() -> None:
     """Raise KosliFailed for a CLI whose gate is known to be broken; name one whose version cannot be read."""
-    answer = ask("version", "--short")
+    answer = ask("version", "--short", "--debug=false")
     if answer.code:
         raise failure(answer)
-    version = re.fullmatch(rb"v?([0-9]+)\.([0-9]+)\.([0-9]+)(?:[+-].*)?", answer.stdout.strip())
-    if not version:
-        say(f"the version of the kosli CLI cannot be read: {answer.said or 'it says nothing'}")
-    elif tuple(map(int, version.groups())) < OLDEST_TRUSTED:
+    text = redacted(answer.stdout.decode("utf-8", "replace"))
+    # Some versions put a prefix before it.
+    versions = [tuple(map(int, found.groups())) for found in map(_version, text.split()) if found]
+    if not versions:
+        say(f"the version of the kosli CLI cannot be read: {printable(text.strip()) or 'it says nothing'}")
+    elif min(versions) < OLDEST_TRUSTED:
+        version = ".".join(map(str, min(versions)))
         raise KosliFailed(
-            f"kosli {answer.said} cannot be trusted as a gate: some versions before v2.11.40 exit 0 for an artifact "
+            f"kosli v{version} cannot be trusted as a gate: some versions before v2.11.40 exit 0 for an artifact "
             "that is not compliant"
         )
 

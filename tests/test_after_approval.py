@@ -13,8 +13,9 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from strategies import EXAMPLES  # and its profile
 
 from lib import filters
 from lib.diffs import Diff, in_progress, matcher, read_diff
@@ -51,9 +52,7 @@ EXTRAS = st.dictionaries(
 )
 ODD_FLOWS = ("shop ci", "émile-ci", '"quoted"-ci', "two\nlines-ci", "--flow=x", "${{ secrets.X }}")
 
-quick = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
-)
+quick = settings(max_examples=EXAMPLES)
 
 
 def artifact(service: str, flow: str, number: int, page: str | None, extras: Artifact) -> Artifact:
@@ -74,7 +73,9 @@ def pairs(draw: Callable[..., Any], service: str, flow: str) -> tuple[Artifact |
     """Return what of a service runs in beta and in prod."""
     page = draw(st.sampled_from(PAGES))
     new, old = (artifact(service, flow, number, page, draw(EXTRAS)) for number in (2, 1))
-    state = draw(st.sampled_from(["behind", "behind", "level", "first", "retired", "unnamed", "unknown", "moved"]))
+    state = draw(
+        st.sampled_from(["behind", "behind", "level", "first", "retired", "unnamed", "untagged", "unknown", "moved"])
+    )
     if state == "level":
         return new, new
     if state == "first":
@@ -83,6 +84,8 @@ def pairs(draw: Callable[..., Any], service: str, flow: str) -> tuple[Artifact |
         return None, old
     if state == "unnamed":
         old = {**old, "fingerprint": "", "name": f"registry.example.com/{service}:old"}
+    if state == "untagged":
+        old["name"] = f"registry.example.com/{service}"
     if state == "unknown":
         old["commit_url"] = draw(st.sampled_from(NO_PAGES))
     if state == "moved":
@@ -97,7 +100,7 @@ def worlds(draw: Callable[..., Any], images: int = 1) -> World:
     for number in range(draw(st.integers(0, 5))):
         flow = draw(st.sampled_from((f"service-{number}-ci", f"{number} {draw(st.sampled_from(ODD_FLOWS))}")))
         for image in range(draw(st.integers(1, images))):
-            new, old = draw(pairs(f"service-{number}-{image}", flow))
+            new, old = draw(pairs(f"service-{number}{image * '-x'}", flow))
             beta += [new] if new else []
             prod += [old] if old else []
     for number in range(draw(st.integers(0, 2))):
@@ -208,6 +211,7 @@ def test_rollback_of_rollback_is_the_release(images: int, data: st.DataObject) -
     release = released(data.draw(worlds(images)))
     back, notes = rollback(release)
     again, no_more_notes = rollback(read_release(filters.parse(to_json(back), "back.json")))
+    assert back == sorted(back, key=lambda each: (each["incoming_flow"], each["incoming_name"]))
     replaced = {promotion["incoming_fingerprint"] for promotion in again}
     assert to_json(again) == to_json([each for each in release if each["incoming_fingerprint"] in replaced])
     assert len(notes) == len(release) - len(back)

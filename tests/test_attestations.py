@@ -102,6 +102,16 @@ def test_the_names_that_collide(world: World) -> None:
     assert len(keys) == 6
 
 
+def test_a_link_with_several_equals_signs_and_a_comma_is_one_annotation(
+    world: World, release: list[dict[str, Any]]
+) -> None:
+    link = 'https://dev.azure.example/acme/web,"shop/_git/x/branchCompare?baseVersion=GCa&targetVersion=GCb'
+    release[1]["deployment_diff_url"] = link
+    attest(world, release)
+    assert latest(world)["saver.promotion"]["annotations"] == {"deployment_diff_URL": link}
+    assert latest(world)["release"]["annotations"] == {"runner": release[0]["deployment_diff_url"], "saver": link}
+
+
 def test_again_is_safe(world: World, release: list[dict[str, Any]]) -> None:
     first, artifacts = attest(world, release), list(trail(world)["artifacts"])
     assert attest(world, release) == first

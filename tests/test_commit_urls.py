@@ -109,6 +109,8 @@ def test_what_follows_the_sha_says_nothing(name: str, ending: str) -> None:
         (f"https://github.com:443/acme-shop/cart/commit/{NEW}", f"{GITHUB}/commit/{NEW}"),
         (f"https://github.com/acme-shop/cart.git/commit/{NEW}", f"{GITHUB}/commit/{NEW}"),
         (f"https://github.com//acme-shop///cart/commit//{NEW}", f"{GITHUB}/commit/{NEW}"),
+        (f"https://bitbucket.org/acme/cart/COMMITS/{NEW}", f"{CLOUD}/commits/{NEW}"),
+        (f"https://BITBUCKET.acme.example/projects/SHOP/repos/cart/Commits/{NEW}", f"{DATA_CENTER}/commits/{NEW}"),
         (f"https://gitlab.com/acme/cart.git/-/commit/{NEW}", f"{GITLAB}/-/commit/{NEW}"),
         (f"https://gitlab.com/acme/cart/commit/{NEW}", f"{GITLAB}/-/commit/{NEW}"),
         (f"http://git.acme.example:80/shop/cart/-/commit/{NEW}", f"http://git.acme.example/shop/cart/-/commit/{NEW}"),

@@ -253,10 +253,10 @@ def test_an_empty_variable_is_none(world: World) -> None:
 def test_the_release_is_not_read_from_stdin_by_the_cli(world: World, tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     kosli = tmp_path / "bin" / "kosli"
-    kosli.write_text("#!/bin/sh\ncat >&2\necho '{}'\n")
+    kosli.write_text('#!/bin/sh\nprintf \'{"read": "%s"}\' "$(cat)"\n')
     kosli.chmod(0o755)
     ran = world.run("snapshots.py", stdin=b"eaten", PATH=f"{tmp_path}/bin:/usr/bin:/bin")
-    assert ran == Ran(0, b"{}\n", b"")
+    assert ran == Ran(0, b'{"read": ""}\n', b"")
 
 
 # Nothing lives on

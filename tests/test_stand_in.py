@@ -763,6 +763,7 @@ class TestVersions:
     def test_one_version_always_prints_a_prefix(self, settled: StandIn) -> None:
         settled.change(mood={"version": "v2.11.39"})
         assert settled.done(*DIFF).startswith(f"[debug] [{HOST}]\n{{")
+        assert settled.done("version", "--short") == f"[debug] [{HOST}]\nv2.11.39\n"
 
 
 class TestSeveralHosts:
@@ -834,6 +835,21 @@ class TestMoods:
         assert settled.done(*DIFF) == whole[: len(whole) // 2]
         settled.change(mood={"garbage": "<html>"})
         assert settled.done(*DIFF) == "<html>"
+
+    def test_other_keys_in_the_answer_and_the_exit_code_of_its_own(self, non_compliant: StandIn) -> None:
+        fingerprint = non_compliant.fingerprint("runner-ci")
+        non_compliant.change(mood={"answer": {"compliant": True, "scope": "flow"}})
+        ran = non_compliant.run(*ask(fingerprint))
+        answer = json.loads(ran.stdout)
+        assert (ran.returncode, answer["compliant"], answer["scope"]) == (1, True, "flow")
+        assert answer["fingerprint"] == fingerprint
+
+    def test_version_fails_only_when_the_mood_is_about_it(self, settled: StandIn) -> None:
+        settled.change(mood={"fail": "cannot execute"})
+        assert settled.done("version", "--short") == "v2.38.0\n"
+        settled.change(mood={"only": ["version"], "fail": "cannot execute"})
+        assert settled.refused("version", "--short") == "Error: [kosli version] cannot execute\n"
+        assert settled.done(*DIFF)
 
     def test_only_some_commands_some_arguments_some_calls(self, settled: StandIn) -> None:
         settled.change(

@@ -15,7 +15,7 @@ PYTHON = os.path.join(".venv", "bin", "python")
 
 def build(requirements: str, stamp: str) -> None:
     """Install what a file lists into .venv, unless another process has just done it."""
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 10):  # noqa: UP036 (this one script runs with whatever Python is there)
         sys.exit("Python 3.10 or newer is needed, this is {}.{}".format(*sys.version_info))  # noqa: UP032
     with open(requirements, encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -97,7 +97,7 @@ def _repository(head: str) -> Repository | None:
         host = f"{host}:{port}"
     last = -2 if segments[-1] == "-" and len(segments) > 2 else -1
     segments[last] = segments[last].removesuffix(".git") or segments[last]
-    found = _several_commits(segments) if word == "commits" else _one_commit(segments, host)
+    found = _several_commits(segments) if word.lower() == "commits" else _one_commit(segments, host)
     if not found:
         return None
     provider, route, names, commit, compare, raw = found

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, namedtuple
+from heapq import nsmallest
 from itertools import chain
 from operator import itemgetter
 
@@ -195,9 +196,9 @@ def label(artifact: Artifact) -> str:
 
 def listed(artifacts: list[Artifact]) -> str:
     """Return artifacts as words for a message: the first ten by name, and how many more."""
-    labels = sorted(map(label, artifacts))
-    more = f", and {len(labels) - 10} more" if len(labels) > 10 else ""
-    return ", ".join(labels[:10]) + more
+    first = nsmallest(10, artifacts, key=itemgetter("name", "fingerprint"))
+    more = f", and {len(artifacts) - 10} more" if len(artifacts) > 10 else ""
+    return ", ".join(map(label, first)) + more
 
 
 def selected_flows(diff: Diff) -> frozenset[str] | None:

@@ -12,13 +12,13 @@ from lib.releases import artifact_of, is_first, snapshot_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable, Iterator
     from typing import Any
 
     from lib.diffs import Artifact, Diff
     from lib.releases import Release
 
-# What runs where, as one would draw it: the titles of the three columns, then names with their versions. pairs: what
+# What runs where, as one would draw it: the titles of the three columns, then artifacts. pairs: what
 # arrives and what it replaces, last those that replace nothing (None). both: what runs in both. waiting: what only FROM
 # runs and is not promoted. staying: what only TO runs and is not replaced.
 Picture = namedtuple("Picture", "titles pairs both waiting staying")
@@ -26,8 +26,9 @@ Picture = namedtuple("Picture", "titles pairs both waiting staying")
 LONGEST_NAME = 80
 LONGEST_TEXT = 320
 LONGEST_REASON = 2000
-# Characters that mean nothing inside a line; and where some of them do mean something.
-_plain = re.compile(r"[A-Za-z0-9 ,;?=/%()'\"._:+-]")
+# Characters that mean nothing inside a line, the others coded; and where some of the former do mean something.
+_plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 ,;?=/%()'\"._:+-"
+_coded = {number: f"&#{number};" for number in range(128) if chr(number) not in _plain}
 _meaningful = re.compile(
     r"^[ -%'-/:-@\[-`{-~]|^[0-9]+[.)]"  # at the start: a list, an indented code block
     r"|:(?! )|(?i:(?<=www)\.)"  # an address, an emoji's name
@@ -50,8 +51,7 @@ def text(value: object, longest: int = LONGEST_TEXT) -> str:
     whole = str(value)
     short = whole if len(whole) <= longest else f"{whole[:longest]}..."
     shown = "".join(printable(short[i : i + LONGEST_VALUE]) for i in range(0, len(short), LONGEST_VALUE))
-    coded = "".join(c if ord(c) > 127 or _plain.match(c) else f"&#{ord(c)};" for c in shown)
-    return _meaningful.sub(lambda found: f"{found[0][:-1]}&#{ord(found[0][-1])};", coded)
+    return _meaningful.sub(lambda found: f"{found[0][:-1]}&#{ord(found[0][-1])};", shown.translate(_coded))
 
 
 def link(label: str, url: object) -> str:
@@ -70,16 +70,14 @@ def service(artifact: Artifact) -> str:
     return _short(image_of(artifact["name"]).rpartition("/")[2] or artifact["name"] or "(no name)")
 
 
-def names(artifacts: Iterable[Artifact]) -> list[str]:
-    """Return what people call these artifacts, each with its flow where that is not named after it.
+def names(artifacts: Iterable[Artifact]) -> Iterator[str]:
+    """Yield what people call these artifacts, each with its flow where that is not named after it.
 
     The flow decides what replaces what; anybody can give an image the name of another service.
     """
-    found = []
     for artifact in artifacts:
         name, flow = service(artifact), artifact["flow"]
-        found.append(f"{name} ({_short(flow)})" if flow and name not in flow else name)
-    return found
+        yield f"{name} ({_short(flow)})" if flow and name not in flow else name
 
 
 def _short(name: str) -> str:
@@ -138,21 +136,18 @@ def picture(release: Release, diff: Diff | None) -> Picture:
     one, other = environments(diff)
     incoming = [artifact_of(promotion, "incoming") for promotion in release]
     outgoing = [artifact_of(promotion, "outgoing") for promotion in release]
-    pairs = [
-        (new, None if is_first(promotion) else old)
-        for promotion, new, old in zip(release, versioned(incoming), versioned(outgoing))
-    ]
+    pairs = [(new, None if is_first(promotion) else old) for promotion, new, old in zip(release, incoming, outgoing)]
     pairs.sort(key=lambda pair: pair[1] is None)
     both, waiting, staying = untouched(release, diff) if diff else ([], [], [])
     titles = (f"only in {one}", "in both", f"only in {other}")
     if is_rollback(release, other):
         titles = ("comes back", "stays", f"runs in {other}")
-    return Picture(titles, pairs, names(both), versioned(waiting), versioned(staying))
+    return Picture(titles, pairs, both, waiting, staying)
 
 
-def versioned(artifacts: list[Artifact]) -> list[str]:
+def versioned(artifacts: Iterable[Artifact]) -> list[str]:
     """Return what people call these artifacts, each with its version."""
-    return [f"{name} {short_version(artifact)}".strip() for name, artifact in zip(names(artifacts), artifacts)]
+    return [f"{name} {short_version(a)}".strip() for a in artifacts for name in names([a])]
 
 
 def facts(document: Any, key: str) -> str:
