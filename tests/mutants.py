@@ -1,0 +1,205 @@
+"""Change each rule of the decision code, one at a time, and show that some golden case notices.
+
+The list of mutants is derived from the code: by the operators of cosmic-ray (comparisons, and/or, not, constants,
+loops), and by leaving out one statement at a time. Each mutant runs the golden cases of the scripts that it can
+change, in a copy of the project, until one fails. A survivor that is known to change no answer stands in EQUIVALENT,
+with the reason; any other survivor makes this fail.
+
+    make mutants                      all of them
+    make mutants MUTATE=promotions    only of the files whose path holds that word
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from conftest import ROOT, environment
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator
+
+# The decision code, and the folders of golden cases that it can change. The first case that fails ends a mutant.
+TARGETS = {
+    "scripts/promotions.py": ["promotions", "make"],
+    "scripts/in_progress.py": ["in-progress", "make"],
+    "scripts/recheck.py": ["recheck"],
+    "scripts/rollback.py": ["rollback"],
+    "scripts/verify.py": ["verify"],
+    "scripts/gate.py": ["gate"],
+    "scripts/matrix_check.py": ["matrix-check"],
+    "scripts/github_output.py": ["github-output"],
+    "scripts/approval.py": ["approval"],
+    "scripts/promotion_run.py": ["promotion-run"],
+    "scripts/lib/diffs.py": ["promotions", "in-progress", "bad-input", "recheck"],
+    "scripts/lib/commit_urls.py": ["promotions", "rollback"],
+    "scripts/lib/releases.py": ["promotions", "github-output", "rollback", "recheck"],
+    "scripts/lib/filters.py": ["bad-input", "promotions", "queries", "in-progress"],
+    "scripts/lib/kosli.py": ["snapshots", "gate", "verify"],
+}
+OPERATORS = [
+    *("core/AddNot", "core/ReplaceAndWithOr", "core/ReplaceOrWithAnd", "core/ReplaceTrueWithFalse"),
+    *("core/ReplaceFalseWithTrue", "core/ReplaceUnaryOperator_Delete_Not", "core/ZeroIterationForLoop"),
+    *("core/NumberReplacer", "core/ReplaceContinueWithBreak", "core/ReplaceBreakWithContinue"),
+    *("core/ReplaceComparisonOperator_Eq_NotEq", "core/ReplaceComparisonOperator_NotEq_Eq"),
+    *("core/ReplaceComparisonOperator_Lt_LtE", "core/ReplaceComparisonOperator_LtE_Lt"),
+    *("core/ReplaceComparisonOperator_Gt_GtE", "core/ReplaceComparisonOperator_GtE_Gt"),
+    *("core/ReplaceComparisonOperator_Lt_Gt", "core/ReplaceComparisonOperator_Gt_Lt"),
+    *("core/ReplaceComparisonOperator_Is_IsNot", "core/ReplaceComparisonOperator_IsNot_Is"),
+]
+CASE_TIMEOUT = 20
+EQUIVALENT = json.loads((ROOT / "tests" / "mutants.json").read_text())
+
+
+def mutants(path: str) -> Iterator[tuple[str, str, str]]:
+    """Yield (name, changed line, changed source) for each mutant of a file. The name survives changes elsewhere."""
+    source = (ROOT / path).read_text()
+    seen: dict[str, int] = {}
+    for kind, changed in [*by_operators(source), *by_leaving_out(source)]:
+        line = first_difference(source, changed)
+        if "TYPE_CHECKING" in line or '__name__ == "__main__"' in line:
+            continue
+        name = f"{path}: {kind}: {line}"
+        seen[name] = seen.get(name, 0) + 1
+        yield (name if seen[name] == 1 else f"{name} ({seen[name]})"), line, changed
+
+
+def by_operators(source: str) -> Iterator[tuple[str, str]]:
+    """Yield the mutants of cosmic-ray's operators."""
+    for name in OPERATORS:
+        occurrence = 0
+        while changed := mutate_code(source.encode(), get_operator(name)(), occurrence):
+            text = changed.decode() if isinstance(changed, bytes) else changed
+            if text != source:
+                yield name.rpartition("/")[2], text
+            occurrence += 1
+
+
+def by_leaving_out(source: str) -> Iterator[tuple[str, str]]:
+    """Yield the source without one of its statements: a check that is dropped, an answer that is not given."""
+    lines = source.splitlines(keepends=True)
+    for node in ast.walk(ast.parse(source)):
+        is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if isinstance(node, ast.Raise | ast.Expr | ast.AugAssign | ast.Return | ast.Assert) and not is_docstring:
+            assert node.end_lineno
+            indent = lines[node.lineno - 1][: node.col_offset]
+            changed = [*lines[: node.lineno - 1], f"{indent}pass\n", *lines[node.end_lineno :]]
+            yield f"leave out {type(node).__name__}", "".join(changed)
+
+
+def first_difference(before: str, after: str) -> str:
+    """Return the first line of the original that a mutant changes."""
+    pairs = zip(before.splitlines(), [*after.splitlines(), *[""] * before.count("\n")], strict=False)
+    return next((old.strip() for old, new in pairs if old != new), "")
+
+
+class Workshop:
+    """A copy of the project in which one mutant after the other is tried."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "project"
+        self.root.mkdir()
+        for name in ("jq", "kosli", "fixtures", "tests", ".venv", "Makefile", "README.md"):
+            os.symlink(ROOT / name, self.root / name)
+        shutil.copytree(ROOT / "scripts", self.root / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+        self.home = folder / "home"
+
+    def survives(self, path: str, changed: str) -> bool:
+        """Say whether no golden case notices a mutant."""
+        target = self.root / path
+        original = target.read_text()
+        target.write_text(changed)
+        try:
+            return all(self.passes(case) for case in cases(path))
+        finally:
+            target.write_text(original)
+
+    def passes(self, case: Path) -> bool:
+        """Say whether a golden case comes out as it should."""
+        shutil.rmtree(self.home, ignore_errors=True)
+        self.home.mkdir()
+        try:
+            done = subprocess.run(
+                ["bash", "-o", "pipefail", "-c", (case / "cmd").read_text()],
+                cwd=self.root,
+                env={**environment(self.home), "PATH": f"{self.root}/.venv/bin:/usr/local/bin:/usr/bin:/bin"},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=CASE_TIMEOUT,
+            )
+        except subprocess.TimeoutExpired:
+            return False
+        return found_in(done, self) == expected_of(case)
+
+
+def cases(path: str) -> list[Path]:
+    """Return the golden cases that a file can change."""
+    return [case for group in TARGETS[path] for case in sorted((ROOT / "tests" / "cases" / group).glob("*"))]
+
+
+def found_in(done: subprocess.CompletedProcess[bytes], shop: Workshop) -> tuple[str, str, str]:
+    """Return what came out of a case, as the goldens keep it."""
+    stderr = re.sub(r"Makefile:\d+", "Makefile:LINE", done.stderr.decode("utf-8", "replace"))
+    stderr = stderr.replace(str(shop.root), "ROOT").replace(str(shop.home), "HOME")
+    return done.stdout.decode("utf-8", "replace"), stderr, f"{done.returncode}\n" if done.returncode else ""
+
+
+def expected_of(case: Path) -> tuple[str, str, str]:
+    """Return what should come out of a case."""
+
+    def text(*names: str) -> str:
+        paths = [case / "expected" / name for name in names]
+        return next((path.read_text() for path in paths if path.exists()), "")
+
+    return text("stdout.json", "stdout.txt"), text("stderr.txt"), text("exit_code")
+
+
+def main(argv: list[str]) -> int:
+    """Try the mutants of the files whose path holds the word in MUTATE."""
+    word = os.environ.get("MUTATE", "")
+    start = time.monotonic()
+    work = [(path, *mutant) for path in TARGETS if word in path for mutant in mutants(path)]
+    survivors: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        shops = [Workshop(Path(tempfile.mkdtemp(dir=folder))) for _ in range(os.cpu_count() or 1)]
+        for path in TARGETS:
+            if word in path and not shops[0].survives(path, (ROOT / path).read_text()):
+                print(f"{path}: its golden cases fail without any mutant", file=sys.stderr)
+                return 2
+
+        def attempt(item: tuple[str, str, str, str]) -> tuple[str, bool]:
+            path, name, _, changed = item
+            shop = shops.pop()
+            try:
+                return name, shop.survives(path, changed)
+            finally:
+                shops.append(shop)
+
+        with ThreadPoolExecutor(max_workers=len(shops)) as pool:
+            for done, (name, survived) in enumerate(pool.map(attempt, work), 1):
+                survivors += [name] if survived else []
+                if sys.stderr.isatty():
+                    print(f"\r{done}/{len(work)}, {len(survivors)} survived", end="", file=sys.stderr)
+    known = [name for name in survivors if name in EQUIVALENT]
+    unknown = [name for name in survivors if name not in EQUIVALENT]
+    for name in unknown:
+        print(f"survived: {name}")
+    seconds = time.monotonic() - start
+    print(
+        f"{len(work)} mutants, {len(work) - len(survivors)} killed, {len(known)} that change no answer, "
+        f"{len(unknown)} survived; {seconds:.0f} s"
+    )
+    return 1 if unknown else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
