@@ -108,7 +108,7 @@ class Workshop:
     def __init__(self, folder: Path) -> None:
         self.root = folder / "project"
         self.root.mkdir()
-        for name in ("jq", "kosli", "fixtures", "tests", ".venv", "Makefile", "README.md"):
+        for name in ("jq", "kosli", "fixtures", "tests", ".venv", "Makefile", "README.md", "requirements.txt"):
             os.symlink(ROOT / name, self.root / name)
         shutil.copytree(ROOT / "scripts", self.root / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
         self.home = folder / "home"
