@@ -308,8 +308,11 @@ def test_both_readers_take_and_print_the_same(script: str, tmp_path: Path) -> No
     kinds = re.compile("syntax|nested|encoding|key of|text in a (release|diff):")
     entries = {
         name: content
-        for name, content in corpus().items()
-        if len(content) < LARGE // 2 and kinds.match(name) and meant_for(name) in ("", document_of(use))
+        for number, (name, content) in enumerate(corpus().items())
+        if number % (3 if name.startswith("text") else 1) == 0
+        and len(content) < LARGE // 2
+        and kinds.match(name)
+        and meant_for(name) in ("", document_of(use))
     }
     for index, content in enumerate(entries.values()):
         (tmp_path / f"{index}.small").write_bytes(content)

@@ -54,7 +54,7 @@ WAYS: dict[str, list[tuple[tuple[str, ...], str, dict[str, str]]]] = {
     ],
     "verify.py": [(("{input}",), "/dev/null", {})],
 }
-# Settings that some need to come to the document at all. Kosli is asked, and refuses: tests/hostile/bin/kosli.
+# Settings that some need to come to the document at all. Kosli is asked, and refuses: tests/hostile/refuses/kosli.
 SETTINGS = {
     "KOSLI_ORG": "acme",
     "KOSLI_API_TOKEN": "a-token-that-nobody-has",
@@ -75,6 +75,22 @@ def uses() -> list[Use]:
         for script in SCRIPTS
         for arguments, stdin, variables in WAYS.get(script, [((), "{input}", {})] if reads_stdin(script) else [])
     ]
+
+
+# The scripts that take no document, each with settings that it can work with.
+ALONE = [
+    Use(
+        "attest_build.py",
+        stdin="/dev/null",
+        variables=(
+            *(("BUILD_FLOW", "saver-ci"), ("ARTIFACT_NAME", "saver"), ("IMAGE", "registry.example/saver:1")),
+            *(("FINGERPRINT", "0" * 64), ("COMMIT_SHA", "a" * 40), ("REPO_ROOT", str(ROOT))),
+        ),
+    ),
+    Use("begin_trail.py", stdin="/dev/null"),
+    Use("kosli_setup.py", stdin="/dev/null"),
+    Use("record.py", ("aws-beta",), "/dev/null", (("RECORDED", "beta"),)),
+]
 
 
 def contract(script: str) -> str:
@@ -104,20 +120,22 @@ def asks_kosli(script: str) -> bool:
     return bool(re.search(r"lib\.(kosli|trails)", (ROOT / "scripts" / script).read_text()))
 
 
-def hostile_environment(home: Path) -> dict[str, str]:
-    """Return an environment in which the CLI refuses everything, in words that no log should show."""
+def hostile_environment(home: Path, kosli: str = "refuses") -> dict[str, str]:
+    """Return an environment in which the CLI refuses (or accepts) everything, in words that no log should show."""
     found = environment(home, **SETTINGS)
-    return {**found, "PATH": f"{ROOT}/tests/hostile/bin:{found['PATH']}"}
+    return {**found, "PATH": f"{ROOT}/tests/hostile/{kosli}:{found['PATH']}"}
 
 
-def run_all(use: Use, runs: list[Run], out: Path, harmless: Path) -> list[tuple[int, float, int]]:
+def run_all(
+    use: Use, runs: list[Run], out: Path, harmless: Path, kosli: str = "refuses"
+) -> list[tuple[int, float, int]]:
     """Run a script on each input, and return (exit code, seconds, KB); its streams are in OUT/N.stdout and .stderr."""
     given = [str(harmless / word) if word in (RELEASE, DIFF) else word for word in (use.stdin, *use.arguments)]
     stdin, *arguments = given
     done = subprocess.run(
         [sys.executable, ROOT / "tests/hostile/forked.py", ROOT / "scripts" / use.script, stdin, out, *arguments],
         cwd=ROOT,
-        env={**hostile_environment(out), **dict(use.variables)},
+        env={**hostile_environment(out, kosli), **dict(use.variables)},
         input="".join(f"{json.dumps({'input': str(path), 'variables': variables})}\n" for path, variables in runs),
         capture_output=True,
         text=True,
