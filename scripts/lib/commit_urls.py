@@ -14,9 +14,9 @@ from functools import cache
 # path        cyber-dojo/saver: the names only, without the host's own words (projects, repos, _git, -)
 # name        saver
 # provider    github, gitlab, bitbucket, azure, other
-# commit      the commit page, with {sha}
-# compare     the compare page, with {old} and {new}
-# raw         a file at a commit, with {sha} and {file}; "" where the host has no such page
+# commit      what follows the URL in that of a commit page, with {sha}
+# compare     what follows the URL in that of a compare page, with {old} and {new}
+# raw         what stands before /SHA/FILE in the page of a file at a commit; "" where the host has no such page
 Repository = namedtuple("Repository", "url host path name provider commit compare raw")
 Commit = namedtuple("Commit", "sha repository")
 
@@ -53,7 +53,8 @@ def parse(url: str) -> Commit | None:
 
 def commit_page(commit: Commit) -> str:
     """Return the URL of the page that shows one commit."""
-    return str(commit.repository.commit.replace("{sha}", commit.sha))
+    sha, repository = commit
+    return str(repository.url + repository.commit.replace("{sha}", sha))
 
 
 def compare_page(old: Commit | None, new: Commit) -> str:
@@ -61,14 +62,16 @@ def compare_page(old: Commit | None, new: Commit) -> str:
 
     Without two commits of one repository there is nothing to compare: then it is the page of the new one.
     """
-    if old is None or old.sha == new.sha or not same_repository(old, new):
+    sha, repository = new
+    if old is None or old.sha == sha or not same_repository(old, new):
         return commit_page(new)
-    return str(new.repository.compare.replace("{old}", old.sha).replace("{new}", new.sha))
+    return str(repository.url + repository.compare.replace("{old}", old.sha).replace("{new}", sha))
 
 
 def raw_page(commit: Commit, file: str) -> str:
     """Return the URL of a file's text at a commit, "" where the host has no such page."""
-    return str(commit.repository.raw.replace("{sha}", commit.sha).replace("{file}", file))
+    sha, repository = commit
+    return f"{repository.raw}/{sha}/{file}" if repository.raw else ""
 
 
 def same_host(one: Commit, other: Commit) -> bool:
@@ -84,13 +87,15 @@ def same_repository(one: Commit, other: Commit) -> bool:
 
 @cache
 def _repository(head: str) -> Repository | None:
-    """Return the repository of a commit URL without its /sha."""
+    """Return the repository of a commit URL without its /sha, None when it is of none."""
     match = _HEAD(head.rstrip("/"))
     if not match:
         return None
     scheme, host, port, path, word = match.groups()
-    segments = [segment for segment in path.split("/") if segment]
-    if not segments or _MISLEADING(path) or int(port or 0) > 65535:
+    segments = path.split("/")[1:]
+    if "" in segments:
+        segments = [segment for segment in segments if segment]
+    if not segments or (("%" in path or "/." in path) and _MISLEADING(path)) or int(port or 0) > 65535:
         return None
     scheme, host = scheme.lower(), host.lower()
     if port and port != _DEFAULT_PORTS[scheme]:
@@ -103,12 +108,13 @@ def _repository(head: str) -> Repository | None:
     provider, route, names, commit, compare, raw = found
     if _KNOWN_HOSTS.get(host, provider) != provider:
         return None
-    url, path = f"{scheme}://{host}/{'/'.join(route)}", "/".join(names)
+    path = "/".join(names)
+    url = f"{scheme}://{host}/{path if route is names else '/'.join(route)}"
     if provider == "github" and host == "github.com":
-        raw = f"https://raw.githubusercontent.com/{path}/{{sha}}/{{file}}"
+        raw = f"https://raw.githubusercontent.com/{path}"
     elif raw:
         raw = url + raw
-    return Repository(url, host, path, names[-1], provider, url + commit, url + compare, raw)
+    return Repository(url, host, path, names[-1], provider, commit, compare, raw)
 
 
 _Found = tuple[str, list[str], list[str], str, str, str]
@@ -118,13 +124,13 @@ def _one_commit(segments: list[str], host: str) -> _Found | None:
     """Read what stands before /commit/SHA: GitLab, Azure DevOps, GitHub and all that look like GitHub."""
     if len(segments) > 2 and segments[-1] == "-":
         names = segments[:-1]
-        return "gitlab", names, names, "/-/commit/{sha}", "/-/compare/{old}...{new}", "/-/raw/{sha}/{file}"
+        return "gitlab", names, names, "/-/commit/{sha}", "/-/compare/{old}...{new}", "/-/raw"
     if len(segments) > 1 and segments[-2] == "_git":
         compare = "/branchCompare?baseVersion=GC{old}&targetVersion=GC{new}"
         return "azure", segments, [*segments[:-2], segments[-1]], "/commit/{sha}", compare, ""
     if host == "gitlab.com" and len(segments) > 1 and segments[-1] != "-":
         # Its older address of the same page.
-        return "gitlab", segments, segments, "/-/commit/{sha}", "/-/compare/{old}...{new}", "/-/raw/{sha}/{file}"
+        return "gitlab", segments, segments, "/-/commit/{sha}", "/-/compare/{old}...{new}", "/-/raw"
     # GitHub has an owner and a name; a Gitea below a path of its host, say, has the same shape and more names.
     provider = _KNOWN_HOSTS.get(host) or ("github" if len(segments) == 2 else "other")
     if provider not in ("github", "other") or (provider == "github" and len(segments) != 2):

@@ -91,8 +91,12 @@ def _misfits(artifacts: list[Any]) -> list[tuple[int, str]]:
     if not {dict}.issuperset(map(type, artifacts)):
         return [(i, f": {_kind(a)} instead of an object") for i, a in enumerate(artifacts) if type(a) is not dict]
     found = []
+    shapes = set(map(tuple, artifacts))
     for key, (kinds, wanted) in _KINDS.items():
-        values = [artifact.get(key, _MISSING) for artifact in artifacts]
+        if object in kinds and not any(key in shape for shape in shapes):
+            continue
+        everywhere = all(key in shape for shape in shapes)
+        values = list(map(itemgetter(key), artifacts)) if everywhere else [a.get(key, _MISSING) for a in artifacts]
         if not kinds.issuperset(map(type, values)):
             found += [
                 (i, f".{key}: {_kind(value)} instead of {wanted}")
