@@ -16,7 +16,7 @@ def side($prefix; $snapshot_id):
 
 .snappish1 as $beta
 | .snappish2 as $prod
-| INDEX($prod.artifacts[]; .flow) as $replaced
+| reduce $prod.artifacts[] as $artifact ({}; setpath([$artifact.flow]; $artifact)) | . as $replaced
 | [
     $beta.artifacts | sort_by(.flow, .name)[]
     | $replaced[.flow] as $outgoing

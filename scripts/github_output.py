@@ -52,13 +52,15 @@ def outputs(release: Release) -> str:
 
 
 def append(path: str, text: str) -> None:
-    """Append to a file all of a text or nothing."""
+    """Append to a file all of a text or nothing, on a line of its own."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     except OSError as error:
         raise Unusable(f"{printable(path)}: cannot be written: {error.strerror}") from None
     size = os.fstat(descriptor).st_size
     try:
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            text = f"\n{text}"
         rest = text.encode()
         while rest:
             rest = rest[os.write(descriptor, rest) :]

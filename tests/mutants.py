@@ -1,12 +1,13 @@
-"""Change each rule of the decision code, one at a time, and show that some golden case notices.
+"""Change each rule of the decision code, one at a time, and show that some test notices.
 
 The list of mutants is derived from the code: by the operators of cosmic-ray (comparisons, and/or, not, constants,
 loops), and by leaving out one statement at a time. Each mutant runs the golden cases of the scripts that it can
-change, in a copy of the project, until one fails. A survivor that is known to change no answer stands in EQUIVALENT,
-with the reason; any other survivor makes this fail.
+change, in a copy of the project, until one fails, and then the other tests of its file. A survivor that is known to
+change no answer stands in EQUIVALENT, with the reason; any other survivor makes this fail.
 
-    make mutants                      all of them
-    make mutants MUTATE=promotions    only of the files whose path holds that word
+    make mutants                    all of them, which takes about an hour
+    MUTATE=promotions make mutants  only of the files whose path holds that word
+    SAMPLE=20 make mutants          one in twenty
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,23 +30,27 @@ from conftest import ROOT, environment
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
 
-# The decision code, and the folders of golden cases that it can change. The first case that fails ends a mutant.
+# The decision code, the folders of golden cases that it can change, and its other tests.
 TARGETS = {
-    "scripts/promotions.py": ["promotions", "make"],
-    "scripts/in_progress.py": ["in-progress", "make"],
-    "scripts/recheck.py": ["recheck"],
-    "scripts/rollback.py": ["rollback"],
-    "scripts/verify.py": ["verify"],
-    "scripts/gate.py": ["gate"],
-    "scripts/matrix_check.py": ["matrix-check"],
-    "scripts/github_output.py": ["github-output"],
-    "scripts/approval.py": ["approval"],
-    "scripts/promotion_run.py": ["promotion-run"],
-    "scripts/lib/diffs.py": ["promotions", "in-progress", "bad-input", "recheck"],
-    "scripts/lib/commit_urls.py": ["promotions", "rollback"],
-    "scripts/lib/releases.py": ["promotions", "github-output", "rollback", "recheck"],
-    "scripts/lib/filters.py": ["bad-input", "promotions", "queries", "in-progress"],
-    "scripts/lib/kosli.py": ["snapshots", "gate", "verify"],
+    "scripts/promotions.py": ("promotions make", "test_properties"),
+    "scripts/in_progress.py": ("in-progress make", "test_properties"),
+    "scripts/recheck.py": ("recheck", "test_after_approval"),
+    "scripts/rollback.py": ("rollback", "test_after_approval"),
+    "scripts/verify.py": ("verify", "test_verify"),
+    "scripts/gate.py": ("gate", "test_gate test_door"),
+    "scripts/attest.py": ("attest", "test_attestations test_promotion_type"),
+    "scripts/attest_build.py": ("attest-build", "test_chain"),
+    "scripts/record.py": ("record", "test_chain"),
+    "scripts/matrix_check.py": ("matrix-check", "test_streams"),
+    "scripts/github_output.py": ("github-output", "test_streams test_hostile"),
+    "scripts/approval.py": ("approval", "test_streams"),
+    "scripts/promotion_run.py": ("promotion-run", "test_streams"),
+    "scripts/lib/diffs.py": ("promotions in-progress bad-input recheck", "test_properties"),
+    "scripts/lib/commit_urls.py": ("promotions rollback", "test_commit_urls test_properties"),
+    "scripts/lib/releases.py": ("promotions github-output rollback recheck", "test_after_approval test_properties"),
+    "scripts/lib/filters.py": ("bad-input promotions queries in-progress", "test_streams test_properties"),
+    "scripts/lib/kosli.py": ("snapshots gate verify", "test_door test_verify"),
+    "scripts/lib/trails.py": ("attest begin-trail kosli-setup", "test_attestations"),
 }
 OPERATORS = [
     *("core/AddNot", "core/ReplaceAndWithOr", "core/ReplaceOrWithAnd", "core/ReplaceTrueWithFalse"),
@@ -57,6 +63,8 @@ OPERATORS = [
     *("core/ReplaceComparisonOperator_Is_IsNot", "core/ReplaceComparisonOperator_IsNot_Is"),
 ]
 CASE_TIMEOUT = 20
+TESTS_TIMEOUT = 300
+KILLS: Counter[Path] = Counter()
 EQUIVALENT = json.loads((ROOT / "tests" / "mutants.json").read_text())
 
 
@@ -108,20 +116,41 @@ class Workshop:
     def __init__(self, folder: Path) -> None:
         self.root = folder / "project"
         self.root.mkdir()
-        for name in ("jq", "kosli", "fixtures", "tests", ".venv", "Makefile", "README.md", "requirements.txt"):
-            os.symlink(ROOT / name, self.root / name)
-        shutil.copytree(ROOT / "scripts", self.root / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+        for entry in ROOT.iterdir():
+            if entry.name not in ("scripts", "tests", ".git", ".hypothesis", ".pytest_cache"):
+                os.symlink(entry, self.root / entry.name)
+        for name in ("scripts", "tests"):
+            shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
         self.home = folder / "home"
 
     def survives(self, path: str, changed: str) -> bool:
-        """Say whether no golden case notices a mutant."""
+        """Say whether no test notices a mutant. The golden cases that have killed most come first."""
         target = self.root / path
         original = target.read_text()
         target.write_text(changed)
         try:
-            return all(self.passes(case) for case in cases(path))
+            for case in sorted(cases(path), key=lambda case: -KILLS[case]):
+                if not self.passes(case):
+                    KILLS[case] += 1
+                    return False
+            return all(self.passes_test(name) for name in TARGETS[path][1].split())
         finally:
             target.write_text(original)
+
+    def passes_test(self, name: str) -> bool:
+        """Say whether the tests of a file pass."""
+        options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist"]
+        try:
+            done = subprocess.run(
+                [self.root / ".venv/bin/python", "-m", "pytest", *options, f"tests/{name}.py"],
+                cwd=self.root,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=TESTS_TIMEOUT,
+            )
+        except subprocess.TimeoutExpired:
+            return False
+        return done.returncode == 0
 
     def passes(self, case: Path) -> bool:
         """Say whether a golden case comes out as it should."""
@@ -143,7 +172,8 @@ class Workshop:
 
 def cases(path: str) -> list[Path]:
     """Return the golden cases that a file can change."""
-    return [case for group in TARGETS[path] for case in sorted((ROOT / "tests" / "cases" / group).glob("*"))]
+    groups = TARGETS[path][0].split()
+    return [case for group in groups for case in sorted((ROOT / "tests" / "cases" / group).glob("*"))]
 
 
 def found_in(done: subprocess.CompletedProcess[bytes], shop: Workshop) -> tuple[str, str, str]:
@@ -164,16 +194,18 @@ def expected_of(case: Path) -> tuple[str, str, str]:
 
 
 def main(argv: list[str]) -> int:
-    """Try the mutants of the files whose path holds the word in MUTATE."""
-    word = os.environ.get("MUTATE", "")
+    """Try the mutants of the files whose path holds the word in MUTATE, of each SAMPLE one."""
+    word, sample = os.environ.get("MUTATE", ""), int(os.environ.get("SAMPLE", "1"))
     start = time.monotonic()
     work = [(path, *mutant) for path in TARGETS if word in path for mutant in mutants(path)]
+    work = work[::sample]
+    touched = {path for path, *_ in work}
     survivors: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         shops = [Workshop(Path(tempfile.mkdtemp(dir=folder))) for _ in range(os.cpu_count() or 1)]
         for path in TARGETS:
-            if word in path and not shops[0].survives(path, (ROOT / path).read_text()):
-                print(f"{path}: its golden cases fail without any mutant", file=sys.stderr)
+            if path in touched and not shops[0].survives(path, (ROOT / path).read_text()):
+                print(f"{path}: its tests fail without any mutant", file=sys.stderr)
                 return 2
 
         def attempt(item: tuple[str, str, str, str]) -> tuple[str, bool]:
