@@ -1,0 +1,164 @@
+"""What goes wrong around the scripts: signals, several at once, a virtual environment that cannot be built, the clock.
+
+The faults of the CLI itself are golden cases of snapshots, gate and verify, and tests of the door (test_door.py).
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, environment
+from test_door import SCRIPTS, STUBBORN, needs_proc
+from worlds import World, release_of, set_up, wait_for
+
+# Signals: each script that talks to Kosli. The others are in test_streams.py.
+
+
+@needs_proc
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT], ids=lambda sent: sent.name)
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_no_question_outlives_a_signal(script: str, sent: signal.Signals, tmp_path: Path) -> None:
+    """The CLI hangs, ignores SIGTERM and has a child: all are gone, nothing is printed, the exit code says it."""
+    world = World(tmp_path)
+    world.write(set_up())
+    world.change(mood=STUBBORN)
+    (tmp_path / "release.json").write_bytes(release_of("runner-ci"))
+    review = {"state": "approved", "comment": "", "user": {"login": "ada"}, "environments": [{"name": "production"}]}
+    (tmp_path / "reviews.json").write_text(json.dumps([review]))
+    arguments, stdin, variables = SCRIPTS[script]
+    process = world.start(script.split()[0], *arguments, **variables)
+    process.stdin.write((tmp_path / stdin).read_bytes() if stdin else b"")
+    process.stdin.close()
+    children = world.state / "children"
+    wait_for(lambda: children.exists() and children.read_text().endswith("\n"))
+    process.send_signal(sent)
+    assert process.wait(5) == 128 + sent
+    assert process.stdout.read() == b""
+    assert b"Traceback" not in process.stderr.read()
+    process.stdout.close()
+    process.stderr.close()
+    wait_for(lambda: world.processes() == [], 5)
+    assert os.listdir(world.home / "tmp") == []
+
+
+# Several at once
+
+
+def test_releases_at_once_in_one_checkout(tmp_path: Path) -> None:
+    """Each prints its own."""
+    fixtures = ["several-behind", "one-flow-behind", "level", "in-progress-in-beta"] * 2
+
+    def promotions(number: int) -> subprocess.CompletedProcess[bytes]:
+        home = tmp_path / str(number)
+        home.mkdir()
+        words = ["make", "-s", "promotions", f"SNAPSHOTS=fixtures/{fixtures[number]}.json"]
+        return subprocess.run(words, cwd=ROOT, env=environment(home), capture_output=True, timeout=60)
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(promotions, range(8)))
+    assert [done.returncode for done in found] == [0, 0, 0, 2] * 2
+    assert [len(json.loads(done.stdout or b"null") or []) for done in found] == [5, 1, 0, 0] * 2
+    assert [done.stdout for done in found[:4]] == [done.stdout for done in found[4:]]
+
+
+def test_releases_at_once_are_attested_each_in_its_own_trail(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.write(set_up())
+    flows = ["runner-ci", "saver-ci", "web-ci"]
+    for flow in flows:
+        assert world.run("begin_trail.py", RELEASE_TRAIL=f"run-{flow}").code == 0
+
+    def attest(flow: str) -> list[dict[str, str]]:
+        return json.loads(world.done("attest.py", stdin=release_of(flow), RELEASE_TRAIL=f"run-{flow}"))
+
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(attest, flows))
+    for flow, attested in zip(flows, found):
+        assert {facts["trail"] for facts in attested} == {f"run-{flow}"}
+    trails = world.read()["flows"]["production-promotion"]["trails"]
+    names = [{each["name"] for each in trails[f"run-{flow}"]["attestations"]} for flow in flows]
+    assert names == [{"release", f"{flow.removesuffix('-ci')}.promotion"} for flow in flows]
+
+
+# The virtual environment
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return a checkout without .venv, but with a stand-in for the Python in there, which writes down what it runs."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    for name in ("Makefile", "requirements.txt"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("scripts", "jq", "fixtures"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def stand_in(checkout: Path, body: str) -> Path:
+    """Put a Python into the checkout's .venv that says to `log` what it is asked to run."""
+    python = checkout / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\necho "$*" >> "{checkout}/log"\n{body}\n')
+    python.chmod(0o755)
+    return checkout / "log"
+
+
+def make(checkout: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+    snapshots = "SNAPSHOTS=fixtures/level.json"
+    found = environment(checkout.parent)
+    return subprocess.run(
+        ["make", "-s", "promotions", snapshots, *words], cwd=checkout, env=found, capture_output=True, timeout=60
+    )
+
+
+def test_several_makes_build_one_virtual_environment(checkout: Path) -> None:
+    log = stand_in(checkout, 'case "$*" in *pip*) sleep 0.5 ;; esac')
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: make(checkout), range(4)))
+    assert [done.returncode for done in found] == [0] * 4, found
+    lines = log.read_text().splitlines()
+    assert len([line for line in lines if line.startswith("-m pip install")]) == 1
+    assert len([line for line in lines if line.startswith("scripts/promotions.py")]) == 4
+    assert "scripts/" not in "".join(lines[: [line.startswith("-m compileall") for line in lines].index(True)])
+
+
+@pytest.mark.parametrize("fails", ["pip", "compileall"])
+def test_half_a_virtual_environment_is_none(checkout: Path, fails: str) -> None:
+    """The installation dies: no stamp, no release, and the next make tries again."""
+    log = stand_in(checkout, f'case "$*" in *{fails}*) kill -9 $$ ;; esac')
+    for attempt in (1, 2):
+        done = make(checkout)
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert b": exit -9\n" in done.stderr
+        assert not (checkout / ".venv" / ".stamp").exists()
+        assert log.read_text().count("-m pip install") == attempt
+    assert "scripts/" not in log.read_text().replace("scripts/lib", "")
+
+
+def test_no_python_is_no_empty_release(checkout: Path) -> None:
+    done = make(checkout, "BASE_PYTHON=false")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(b"make: *** ")
+
+
+# The clock
+
+
+def test_nobody_waits_by_the_time_of_day() -> None:
+    """A clock that jumps changes nothing: what waits does so by the monotonic clock."""
+    asked = set()
+    for path in (ROOT / "scripts").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr in ("time", "monotonic", "now", "utcnow", "perf_counter"):
+                asked.add((path.name, ast.unparse(node)))
+            assert not (isinstance(node, ast.ImportFrom) and node.module in ("time", "datetime"))
+    assert {what for _, what in asked} == {"time.monotonic"}
