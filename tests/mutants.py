@@ -115,7 +115,7 @@ class Workshop:
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "project"
-        self.root.mkdir()
+        subprocess.run(["git", "clone", "--quiet", "--no-checkout", ROOT, self.root], check=True)
         for entry in ROOT.iterdir():
             if entry.name not in ("scripts", "tests", ".git", ".hypothesis", ".pytest_cache"):
                 os.symlink(entry, self.root / entry.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lib.commit_urls import LONGEST_URL, Commit, commit_page, compare_page, parse, raw_page, same_host, same_repository
+from lib.commit_urls import Commit, commit_page, compare_page, parse, raw_page, same_host, same_repository
 
 OLD, NEW = "65827d7aa09d9d40eca4210dfeef4d162cf32c1f", "6e191a0a86cf3d264955c4910bc3b9df518c4bcd"
 LONG = NEW + "0123456789abcdef01234567"
@@ -121,7 +121,7 @@ def test_one_page_has_many_addresses(odd: str, plain: str) -> None:
     assert commit_page(commit(odd)) == plain
 
 
-@pytest.mark.parametrize("owner", ["acme", "commit", "commits", "-", "projects", "repos", "_git"])
+@pytest.mark.parametrize("owner", ["acme", "acme.git", "commit", "commits", "-", "projects", "repos", "_git"])
 @pytest.mark.parametrize("name", ["commit", "commits", ".git", "cart.git.io", "a.b-c_d~e", "-", "_", OLD])
 def test_a_repository_may_be_called_anything(owner: str, name: str) -> None:
     found = parse(f"https://github.com/{owner}/{name}/commit/{NEW}")
@@ -181,6 +181,7 @@ NO_PAGES = {
     "a merge request": f"{GITLAB}/-/merge_requests/3/diffs?commit_id={NEW}",
     "GitLab's shape on GitHub": f"{GITHUB}/-/commit/{NEW}",
     "GitLab without a group": f"https://gitlab.com/cart/-/commit/{NEW}",
+    "GitLab's older address without a group": f"https://gitlab.com/cart/commit/{NEW}",
     "Bitbucket's other word": f"{CLOUD}/commit/{NEW}",
     "a short sha": f"{GITHUB}/commit/{NEW[:7]}",
     "a branch": f"{GITHUB}/commit/main",
@@ -231,9 +232,14 @@ def test_what_is_no_commit_page(why: str) -> None:
 
 
 def test_a_url_has_a_bound() -> None:
-    longest = f"{GITHUB}/commit/{NEW}?" + "a" * LONGEST_URL
-    assert parse(longest[:LONGEST_URL]) == commit(f"{GITHUB}/commit/{NEW}")
-    assert parse(longest[: LONGEST_URL + 1]) is None
+    longest = f"{GITHUB}/commit/{NEW}?" + "a" * 2000
+    assert parse(longest[:2000]) == commit(f"{GITHUB}/commit/{NEW}")
+    assert parse(longest[:2001]) is None
+
+
+def test_a_port_has_16_bits() -> None:
+    assert commit(f"https://git.acme.example:65535/shop/cart/commit/{NEW}")
+    assert parse(f"https://git.acme.example:65536/shop/cart/commit/{NEW}") is None
 
 
 @pytest.mark.parametrize(
