@@ -7,10 +7,10 @@ MAKEFLAGS += --no-builtin-rules --warn-undefined-variables
 SETTINGS := FROM_ENV TO_ENV SNAPSHOTS FLOWS MATCH_BY UNPROVEN ALLOW_RENAMED
 
 # A value from make's command line is a value: it is not expanded, as make would.
-$(foreach name,$(SETTINGS) APPROVED,$(if $(findstring command line,$(origin $(name))),\
-$(eval override $(name) := $$(value $(name)))$(eval export $(name))))
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+$(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name)))$(eval export $(name)))
 
-# The two environments. Every other setting passes through the environment as it is: `make help` lists them.
+# The two environments. Every other setting passes through the environment as it is: the README lists them.
 export FROM_ENV := $(or $(value FROM_ENV),$(value KOSLI_AWS_BETA),aws-beta)
 export TO_ENV := $(or $(value TO_ENV),$(value KOSLI_AWS_PROD),aws-prod)
 
@@ -20,8 +20,8 @@ QUOTE := '
 
 # What `make -n` prints can be pasted: it sets what the pipe reads.
 ifneq (,$(findstring n,$(filter-out --%,$(firstword $(MAKEFLAGS)))))
-$(foreach name,$(SETTINGS),$(if $(filter-out undefined environment default,$(origin $(name))),$(info \
-export $(name)=$(QUOTE)$(subst $(QUOTE),$(QUOTE)\$(QUOTE)$(QUOTE),$(value $(name)))$(QUOTE))))
+$(foreach name,$(sort FROM_ENV TO_ENV $(filter-out KOSLI_API_TOKEN,$(GIVEN))),$(info \
+export $(name)=$(QUOTE)$(subst $(QUOTE),$(QUOTE)\$(QUOTE)$(QUOTE),$(value $(name)))$(QUOTE)))
 endif
 
 ##@ The release
@@ -111,13 +111,13 @@ bench: .venv/.stamp ## what it costs, beside what it is compared with; BENCH="10
 	@$(PYTHON) bench/bench.py --json bench/results.json $${BENCH-}
 
 .PHONY: mutants
-mutants: .venv/.stamp-dev ## change each rule of the decision code, and show that a golden case notices
+mutants: .venv/.stamp-dev ## change each rule of the decision code, and show that a test notices
 	@$(PYTHON) tests/mutants.py
 
 .PHONY: clean
 clean: ## remove all that make and the tests have built
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@find scripts tests fixtures -name __pycache__ -prune -exec rm -rf {} +
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis bench/results.json
+	@find bench scripts tests fixtures -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.stamp: requirements.txt
 	@$(BASE_PYTHON) scripts/lib/build_venv.py $< $@

@@ -41,7 +41,7 @@ from lib.filters import (
     write_json,
 )
 from lib.kosli import ask, document_in, failure, redacted, require_settings, stop_on_signals
-from lib.releases import read_release
+from lib.releases import read_release, require_environments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -256,6 +256,8 @@ def main(argv: list[str]) -> int:
             raise Unusable(f"{printable(environment)} is no name of an environment")
     document = read_document()
     release = [read_promotion(document)] if type(document) is dict else read_release(document)
+    if type(document) is list and len(environments) == 2:
+        require_environments(release, *environments)
     jobs = jobs_at_once()
     stop_on_signals()
     require_settings()

@@ -31,7 +31,7 @@ MOST_CHARACTERS = 500_000  # in all outputs of a job: 1 MB, counted as UTF-16, w
 
 def outputs(release: Release) -> str:
     """Return the lines for $GITHUB_OUTPUT. ASCII only: nothing in a name can begin another line."""
-    matrix = json.dumps(select("matrix", release), separators=(",", ":"))
+    matrix = json.dumps(select("matrix", release), separators=(",", ":")).replace("##[", r"\u0023#[")
     found = {
         "promotions": matrix,
         "any": "true" if release else "false",

@@ -29,7 +29,7 @@ from operator import itemgetter
 
 from lib.commit_urls import parse, same_host, same_repository
 from lib.diffs import environment_of, in_progress, label, listed, matcher, read_diff, selected_flows
-from lib.filters import Refused, choice, printable, read_document, run, say, setting, usage, write_array
+from lib.filters import Refused, Unusable, choice, printable, read_document, run, say, setting, usage, write_array
 from lib.releases import Pair, build
 
 TYPE_CHECKING = False
@@ -56,12 +56,14 @@ def promotions(diff: Diff) -> tuple[list[Pair], list[str]]:
     flows = selected_flows(diff)
     skip_unproven = choice("UNPROVEN", ("refuse", "skip")) == "skip"
     from_environment, to_environment = environment_of(diff.from_snapshot), environment_of(diff.to_snapshot)
+    if from_environment == to_environment:
+        raise Unusable(f"FROM and TO are one environment, {from_environment}: nothing is promoted within it")
     context = Context(
         to_environment,
         Counter(map(itemgetter("fingerprint"), diff.incoming)),
         set(map(itemgetter("fingerprint"), diff.running_in_to)),
         {setting("KOSLI_FLOW"), setting("RELEASE_FLOW", "production-promotion")} - {""},
-        f"{setting('GITHUB_SERVER_URL', 'https://github.com')}/{setting('GITHUB_REPOSITORY')}".lower(),
+        own_repository(),
         setting("ALLOW_RENAMED").split(),
     )
     causes = [
@@ -133,13 +135,19 @@ def causes_against(pair: Pair, unproven: str, context: Context) -> Iterator[str]
         yield f"it is said to run in {context.to} too: the diff contradicts itself"
     if flow in context.own_flows:
         yield "this is the release's own flow: Kosli surfaced the wrong one"
-    if commit and commit.repository.url.lower() == context.own_repository:
+    if commit and f"{commit.repository.host}/{commit.repository.path}".lower() == context.own_repository:
         yield f"its commit is in the repository that runs the release: Kosli surfaced the wrong flow: {printable(url)}"
     if commit and old and not same_repository(old, commit) and same_host(old, commit) and flow not in context.renamed:
         yield (
             f"its repository is {commit.repository.path}, that of {label(outgoing)} is {old.repository.path} "
             f"(ALLOW_RENAMED={printable(flow)} allows it)"
         )
+
+
+def own_repository() -> str:
+    """Return the host and the path of the repository that runs the release, in lower case."""
+    host = setting("GITHUB_SERVER_URL", "https://github.com").rpartition("://")[2].strip("/")
+    return f"{host}/{setting('GITHUB_REPOSITORY')}".lower()
 
 
 def digest_differs(name: str, fingerprint: str) -> bool:

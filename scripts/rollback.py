@@ -2,9 +2,9 @@
 """Invert a release: what it brought in goes out, and what it replaced comes back.
 
 stdin   a release (make promotions)
-stdout  the inverse release, of the same shape and order; [] when nothing can be rolled back
+stdout  the inverse release, of the same shape and order; [] when the release is empty
 stderr  what cannot be rolled back, and why: a first deployment replaced nothing
-exit    0 done, 2 not a release
+exit    0 done, 1 refused: none of it can be rolled back, 2 not a release
 
     make -s promotions | scripts/rollback.py
 """
@@ -12,7 +12,7 @@ exit    0 done, 2 not a release
 from __future__ import annotations
 
 from lib.commit_urls import compare_page, parse
-from lib.filters import printable, read_document, run, say, usage, write_json
+from lib.filters import Refused, printable, read_document, run, say, usage, write_json
 from lib.releases import in_order, is_first, read_release
 
 TYPE_CHECKING = False
@@ -61,7 +61,10 @@ def swapped(promotion: Promotion) -> Promotion:
 def main(argv: list[str]) -> int:
     """Read a release, write its inverse."""
     usage(argv)
-    inverse, notes = rollback(read_release(read_document()))
+    release = read_release(read_document())
+    inverse, notes = rollback(release)
+    if release and not inverse:
+        raise Refused(*notes)
     write_json(inverse)
     for note in notes:
         say(note)

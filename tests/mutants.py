@@ -1,9 +1,10 @@
 """Change each rule of the decision code, one at a time, and show that some test notices.
 
 The list of mutants is derived from the code: by the operators of cosmic-ray (comparisons, and/or, not, constants,
-loops), and by leaving out one statement at a time. Each mutant runs the golden cases of the scripts that it can
-change, in a copy of the project, until one fails, and then the other tests of its file. A survivor that is known to
-change no answer stands in EQUIVALENT, with the reason; any other survivor makes this fail.
+loops), by leaving out one statement at a time, and by taking one environment or side for the other. Each mutant runs
+the golden cases of the scripts that it can change, in a copy of the project, until one fails, and then the other tests
+of its file. A survivor that is known to change no answer stands in EQUIVALENT, with the reason; any other survivor
+makes this fail.
 
     make mutants                    all of them, which takes about an hour
     MUTATE=promotions make mutants  only of the files whose path holds that word
@@ -48,10 +49,24 @@ TARGETS = {
     "scripts/lib/diffs.py": ("promotions in-progress bad-input recheck", "test_properties"),
     "scripts/lib/commit_urls.py": ("promotions rollback", "test_commit_urls test_properties"),
     "scripts/lib/releases.py": ("promotions github-output rollback recheck", "test_after_approval test_properties"),
-    "scripts/lib/filters.py": ("bad-input promotions queries in-progress", "test_streams test_properties"),
+    "scripts/lib/filters.py": (
+        "bad-input promotions queries in-progress snapshots",
+        "test_streams test_properties test_faults",
+    ),
     "scripts/lib/kosli.py": ("snapshots gate verify", "test_door test_verify"),
     "scripts/lib/trails.py": ("attest begin-trail kosli-setup", "test_attestations"),
+    "scripts/lib/queries.py": ("queries promotions bad-input", "test_queries"),
+    "scripts/query.py": ("queries", "test_queries test_streams"),
+    "scripts/snapshots.py": ("snapshots make", "test_door test_faults"),
+    **{
+        str(path.relative_to(ROOT)): ("queries promotions", "test_queries") for path in (ROOT / "jq").glob("*.jmespath")
+    },
 }
+# What may be taken for each other.
+SIDES = [
+    *(("incoming", "outgoing"), ("snappish1", "snappish2"), ("running_in_from", "running_in_to")),
+    *(("from_snapshot", "to_snapshot"), ("from_environment", "to_environment"), ("FROM_ENV", "TO_ENV")),
+]
 OPERATORS = [
     *("core/AddNot", "core/ReplaceAndWithOr", "core/ReplaceOrWithAnd", "core/ReplaceTrueWithFalse"),
     *("core/ReplaceFalseWithTrue", "core/ReplaceUnaryOperator_Delete_Not", "core/ZeroIterationForLoop"),
@@ -72,7 +87,8 @@ def mutants(path: str) -> Iterator[tuple[str, str, str]]:
     """Yield (name, changed line, changed source) for each mutant of a file. The name survives changes elsewhere."""
     source = (ROOT / path).read_text()
     seen: dict[str, int] = {}
-    for kind, changed in [*by_operators(source), *by_leaving_out(source)]:
+    python = [*by_operators(source), *by_leaving_out(source)] if path.endswith(".py") else []
+    for kind, changed in [*python, *by_taking_one_for_the_other(source)]:
         line = first_difference(source, changed)
         if "TYPE_CHECKING" in line or '__name__ == "__main__"' in line:
             continue
@@ -104,6 +120,16 @@ def by_leaving_out(source: str) -> Iterator[tuple[str, str]]:
             yield f"leave out {type(node).__name__}", "".join(changed)
 
 
+def by_taking_one_for_the_other(source: str) -> Iterator[tuple[str, str]]:
+    """Yield the source with one name of one environment or side replaced by its counterpart. Text for people stays."""
+    other = {name: pair[1 - index] for pair in SIDES for index, name in enumerate(pair)}
+    names = re.compile(rf"(?<![a-z_])(?:{'|'.join(other)})(?![a-z])")
+    prose = [match.span() for match in re.finditer(r'"""[\s\S]*?"""|^ *#.*$|#  .*$', source, re.MULTILINE)]
+    for match in names.finditer(source):
+        if not any(start <= match.start() < end for start, end in prose):
+            yield f"{match[0]} -> {other[match[0]]}", source[: match.start()] + other[match[0]] + source[match.end() :]
+
+
 def first_difference(before: str, after: str) -> str:
     """Return the first line of the original that a mutant changes."""
     pairs = zip(before.splitlines(), [*after.splitlines(), *[""] * before.count("\n")], strict=False)
@@ -117,9 +143,9 @@ class Workshop:
         self.root = folder / "project"
         subprocess.run(["git", "clone", "--quiet", "--no-checkout", ROOT, self.root], check=True)
         for entry in ROOT.iterdir():
-            if entry.name not in ("scripts", "tests", ".git", ".hypothesis", ".pytest_cache"):
+            if entry.name not in ("scripts", "tests", "jq", ".git", ".hypothesis", ".pytest_cache"):
                 os.symlink(entry, self.root / entry.name)
-        for name in ("scripts", "tests"):
+        for name in ("scripts", "tests", "jq"):
             shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
         self.home = folder / "home"
 

@@ -24,7 +24,7 @@ def name(case: Path) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=name)
-def test_case(case: Path, tmp_path: Path, snapshot) -> None:
+def test_case(case: Path, tmp_path: Path, snapshot, request: pytest.FixtureRequest) -> None:
     comment, command = (case / "cmd").read_text().split("\n", 1)
     assert re.fullmatch(r"# .*\.", comment), "the first line of cmd says what it proves"
     assert re.fullmatch(r".+\n", command), "cmd is one comment and one line"
@@ -54,6 +54,10 @@ def test_case(case: Path, tmp_path: Path, snapshot) -> None:
         expected["stderr.txt"] = stderr
     if done.returncode:
         expected["exit_code"] = f"{done.returncode}\n"
+    if request.config.getoption("--snapshot-update"):
+        for path in (case / "expected").glob("*"):
+            if path.name not in expected:
+                path.unlink()
     snapshot.snapshot_dir = case
     if expected or (case / "expected").exists():
         snapshot.assert_match_dir(expected, "expected")

@@ -193,9 +193,11 @@ def the_digest_is_compared(workflows: Workflows) -> None:
     for job, script in (
         ("approve", "approval.py"),
         ("recheck", "recheck.py"),
+        ("verify", "verify.py"),
     ):
         assert step_that_runs(promote(workflows)[job], script)["env"]["DIGEST"] == digest, job
-    assert '"${DIGEST:?' in step_that_runs(promote(workflows)["recheck"], "recheck.py")["run"]
+    for job in ("recheck", "verify"):
+        assert '"${DIGEST:?' in step_that_runs(promote(workflows)[job], f"{job}.py")["run"], job
 
 
 def a_recheck_of_another_attempt_deploys_nothing(workflows: Workflows) -> None:

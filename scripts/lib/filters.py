@@ -96,7 +96,7 @@ def parse(raw: bytes, source: str) -> Any:
     if not raw or raw.isspace():
         raise Unusable(f"{source} is empty: the command before it died, or printed nothing")
     try:
-        if len(raw) >= LARGE and raw.count(b'"artifacts"') <= 4:
+        if len(raw) >= LARGE and raw.count(b'"artifacts"') <= 4 and b"\\u" not in raw:
             import orjson
 
             return orjson.loads(raw)
@@ -176,13 +176,15 @@ def read_bytes(path: str) -> bytes:
 
 
 def to_json(document: Any) -> bytes:
-    """Return a document as two-space indented JSON with a final newline."""
+    """Return a document as two-space indented JSON with a final newline. It holds no command for a workflow's log."""
     try:
         if "orjson" in sys.modules:
             import orjson
 
-            return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+            text = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        else:
+            text = (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+        return text.replace(b"##[", rb"\u0023#[")
     except RecursionError:
         raise Unusable("stdin is not usable JSON: it is nested too deeply") from None
     except (TypeError, ValueError) as error:

@@ -38,7 +38,20 @@ class Use(NamedTuple):
 # A script that is not here takes no arguments, and a document on stdin if its contract says so.
 WAYS: dict[str, list[tuple[tuple[str, ...], str, dict[str, str]]]] = {
     "gate.py": [(("aws-beta", "aws-prod"), "{input}", {})],
-    "matrix_check.py": [((), "/dev/null", {"PROMOTIONS": "{content}", "COUNT": "2", "DIGEST": "0" * 64})],
+    "matrix_check.py": [
+        (
+            (),
+            "/dev/null",
+            {
+                "ANY": "true",
+                "COUNT": "2",
+                "DIGEST": "0" * 64,
+                "INCOMING_FLOW": "{content}",
+                "INCOMING_FINGERPRINT": "[]",
+                "OUTGOING_FINGERPRINT": "null",
+            },
+        )
+    ],
     "promotions.py": [((), "{input}", {}), ((), "{input}", {"MATCH_BY": "image", "UNPROVEN": "skip"})],
     "query.py": [((f"jq/{name}.jmespath",), "{input}", {}) for name in ("running-in-from", "matrix", "images")],
     "recheck.py": [
