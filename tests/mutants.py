@@ -142,11 +142,9 @@ class Workshop:
     def __init__(self, folder: Path) -> None:
         self.root = folder / "project"
         subprocess.run(["git", "clone", "--quiet", "--no-checkout", ROOT, self.root], check=True)
-        for entry in ROOT.iterdir():
-            if entry.name not in ("scripts", "tests", "jq", ".git", ".hypothesis", ".pytest_cache"):
-                os.symlink(entry, self.root / entry.name)
-        for name in ("scripts", "tests", "jq"):
-            shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        left_out = shutil.ignore_patterns(".git", ".venv", ".*cache", ".hypothesis", "__pycache__")
+        shutil.copytree(ROOT, self.root, ignore=left_out, dirs_exist_ok=True)
+        os.symlink(ROOT / ".venv", self.root / ".venv")
         self.home = folder / "home"
 
     def survives(self, path: str, changed: str) -> bool:
