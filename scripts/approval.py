@@ -16,12 +16,12 @@ settings, from the environment:
 
 from __future__ import annotations
 
-import re
 import tempfile
 
 from lib import ROOT
 from lib.filters import Refused, Unusable, printable, read_document, run, setting, to_json, usage, write_json
 from lib.kosli import stop_on_signals, tell
+from lib.releases import is_sha256
 from lib.trails import release_flow, release_trail
 
 TYPE_CHECKING = False
@@ -67,7 +67,7 @@ def main(argv: list[str]) -> int:
     """Attest the approval that the reviews on stdin hold, and write it down."""
     usage(argv)
     digest = setting("DIGEST")
-    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+    if not is_sha256(digest):
         raise Unusable(f"DIGEST: {printable(digest) or 'not set'}: not 64 lower-case hexadecimal digits")
     data = approval(read_document(), setting("ENVIRONMENT", "production"), digest)
     stop_on_signals()

@@ -24,8 +24,8 @@ import tempfile
 from collections import Counter
 
 from lib import ROOT
-from lib.filters import Stop, Unusable, printable, read_document, run, say, setting, to_json, usage, write_json
-from lib.kosli import require_settings, stop_on_signals, tell
+from lib.filters import Unusable, printable, read_document, run, setting, to_json, usage, write_json
+from lib.kosli import require_settings, stop_on_signals, tell_all
 from lib.releases import digest, read_release
 from lib.trails import release_flow, release_trail
 
@@ -162,19 +162,19 @@ def main(argv: list[str]) -> int:
     release = read_refused() if refused else read_release(read_document())
     stop_on_signals()
     require_settings()
-    done: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         wanted = attestations(release, refused, folder)
-        try:
-            for facts, arguments in wanted:
-                tell("attest", *arguments, "--flow", facts["flow"], "--trail", facts["trail"], "--repo-root", ROOT)
-                done.append(facts)
-        except (Stop, KeyboardInterrupt):
-            for index, (facts, _) in enumerate(wanted):
-                how = "attested" if index < len(done) else "failed" if index == len(done) else "not attested"
-                say(f"{how}: {facts['name']} ({facts['type']})")
-            raise
-    write_json(done)
+        tell_all(
+            [
+                (
+                    f"{facts['name']} ({facts['type']})",
+                    ("attest", *arguments, "--flow", facts["flow"], "--trail", facts["trail"], "--repo-root", ROOT),
+                    (),
+                )
+                for facts, arguments in wanted
+            ]
+        )
+    write_json([facts for facts, _ in wanted])
     return 0
 
 

@@ -27,8 +27,8 @@ from __future__ import annotations
 import os
 import re
 
-from lib.filters import Refused, Stop, Unusable, printable, run, say, setting, usage, write_json
-from lib.kosli import PASSED_TO_FIND_PULL_REQUESTS, require_settings, stop_on_signals, tell
+from lib.filters import Refused, Unusable, printable, run, setting, usage, write_json
+from lib.kosli import PASSED_TO_FIND_PULL_REQUESTS, require_settings, stop_on_signals, tell, tell_all
 from lib.trails import resource_name
 
 TYPE_CHECKING = False
@@ -117,23 +117,23 @@ def main(argv: list[str]) -> int:
     require_settings()
     wanted = list(commands(found))
     begin_trail(found)
-    done: list[str] = []
-    try:
-        for name, arguments in wanted:
-            tell(*arguments, passing=PASSED_TO_FIND_PULL_REQUESTS if "pullrequest" in arguments else ())
-            done.append(name)
-    except (Stop, KeyboardInterrupt):
-        for index, (name, arguments) in enumerate(wanted):
-            how = "attested" if index < len(done) else "failed" if index == len(done) else "not attested"
-            say(f"{how}: {name} ({arguments[1]})")
-        raise
+    tell_all(
+        [
+            (
+                f"{name} ({arguments[1]})",
+                tuple(arguments),
+                PASSED_TO_FIND_PULL_REQUESTS if "pullrequest" in arguments else (),
+            )
+            for name, arguments in wanted
+        ]
+    )
     write_json(
         {
             "incoming_flow": found["BUILD_FLOW"],
             "incoming_name": found["IMAGE"],
             "incoming_fingerprint": found["FINGERPRINT"],
             "trail": found["BUILD_TRAIL"],
-            "attested": done,
+            "attested": [name for name, _ in wanted],
         }
     )
     return 0

@@ -31,6 +31,7 @@ from lib.filters import (
     KosliFailed,
     Stop,
     Unusable,
+    bar,
     printable,
     read_bytes,
     read_document,
@@ -41,7 +42,7 @@ from lib.filters import (
     write_json,
 )
 from lib.kosli import ask, document_in, failure, redacted, require_settings, stop_on_signals
-from lib.releases import read_release, require_environments
+from lib.releases import is_sha256, read_release, require_environments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -221,10 +222,7 @@ def refuse_configuration() -> None:
 
 def _show_progress(done: int, total: int) -> None:
     if sys.stderr and sys.stderr.isatty():
-        filled = 40 * done // total
-        os.write(
-            2, f"\r[{'#' * filled}{'.' * (40 - filled)}] {done}/{total}{chr(10) if done == total else ''}".encode()
-        )
+        os.write(2, f"{bar(done, total)}{chr(10) if done == total else ''}".encode())
 
 
 def read_promotion(document: Promotion) -> Promotion:
@@ -234,7 +232,7 @@ def read_promotion(document: Promotion) -> Promotion:
         if type(value) is not str:
             what = "missing" if value is None else "not a string"
             raise Unusable(f"stdin is neither a release nor a promotion: {key}: {what}")
-    if not re.fullmatch(r"[0-9a-f]{64}", document["incoming_fingerprint"]):
+    if not is_sha256(document["incoming_fingerprint"]):
         raise Unusable("incoming_fingerprint: not 64 lower-case hexadecimal digits")
     return document
 

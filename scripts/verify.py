@@ -26,7 +26,7 @@ import sys
 import time
 
 from lib.diffs import environment_of, matcher, read_diff, running_by
-from lib.filters import KosliFailed, Unusable, printable, run, say, setting, usage, write_json
+from lib.filters import KosliFailed, Unusable, bar, printable, run, say, setting, usage, write_json
 from lib.kosli import ask_for_json, require_settings, stop_on_signals
 from lib.releases import artifact_of, read_approved, require_environments
 
@@ -120,13 +120,6 @@ def progress(known: list[dict[str, Any]], trouble: str) -> str:
     return f"{len(known) - len(waiting)} of {len(known)} landed{'; ' if waiting else ''}{', '.join(waiting)}"
 
 
-def bar(known: list[dict[str, Any]]) -> str:
-    """Return a progress bar, which is drawn over the one before."""
-    landed = sum(each["outcome"] == "landed" for each in known)
-    filled = 40 * landed // len(known)
-    return f"\r[{'#' * filled}{'.' * (40 - filled)}] {landed}/{len(known)}"
-
-
 def environment(name: str, default: str) -> str:
     """Return a setting that names an environment, without the snapshot that it may name too."""
     value = environment_of(setting(name, default))
@@ -174,7 +167,7 @@ def main(argv: list[str]) -> int:
             before, line = line, progress(known, trouble)
             if on_terminal and not trouble:
                 end = "\n"
-                draw(bar(known))
+                draw(bar(sum(each["outcome"] == "landed" for each in known), len(known)))
             elif line != before:
                 draw(end)
                 end = ""

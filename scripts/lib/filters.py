@@ -66,6 +66,12 @@ def say(line: str) -> None:
         pass
 
 
+def bar(done: int, total: int) -> str:
+    """Return a progress bar, which is drawn over the one before."""
+    filled = 40 * done // total
+    return f"\r[{'#' * filled}{'.' * (40 - filled)}] {done}/{total}"
+
+
 def setting(name: str, default: str = "") -> str:
     """Return an environment variable; an empty one counts as unset, as make exports it."""
     value = os.environ.get(name) or default

@@ -18,7 +18,7 @@ import time
 from collections import namedtuple
 
 from lib import ROOT
-from lib.filters import KosliFailed, Unusable, parse, printable, setting
+from lib.filters import KosliFailed, Stop, Unusable, parse, printable, say, setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,6 +100,19 @@ def tell(*arguments: str, passing: tuple[str, ...] = ()) -> None:
     answer = ask(*arguments, "--dry-run=false", "--debug=false", attesting=True, passing=passing)
     if answer.code:
         raise failure(answer)
+
+
+def tell_all(commands: list[tuple[str, tuple[str, ...], tuple[str, ...]]]) -> None:
+    """Tell Kosli one thing after the other: (what it is, arguments, variables to pass). Stopped, it says how far."""
+    done = 0
+    try:
+        for _, arguments, passing in commands:
+            tell(*arguments, passing=passing)
+            done += 1
+    except (Stop, KeyboardInterrupt):
+        for index, (what, _, _) in enumerate(commands):
+            say(f"{'attested' if index < done else 'failed' if index == done else 'not attested'}: {what}")
+        raise
 
 
 def document_in(answer: Answer) -> Any:

@@ -32,7 +32,8 @@ ORIGIN = ("snapshot_id", "snapshot_url")
 # What an artifact of a diff usually has beside FIELDS.
 USUAL = ("instance_count", "most_recent_timestamp")
 
-_fingerprint = re.compile(r"[0-9a-f]{64}").fullmatch
+# A fingerprint, or another sha256.
+is_sha256 = re.compile(r"[0-9a-f]{64}").fullmatch
 _organisation = re.compile(r"[A-Za-z0-9._-]*").fullmatch
 _host = re.compile(r"https?://[A-Za-z0-9._~:/%@\[\]-]+").fullmatch
 
@@ -49,9 +50,9 @@ def read_release(document: Any, source: str = "stdin") -> Release:
                 value = promotion.get(f"{side}_{field}")
                 if type(value) is not str:
                     raise Unusable(f"[{index}].{side}_{field}: {'missing' if value is None else 'not a string'}")
-        if not _fingerprint(promotion["incoming_fingerprint"]):
+        if not is_sha256(promotion["incoming_fingerprint"]):
             raise Unusable(f"[{index}].incoming_fingerprint: not 64 lower-case hexadecimal digits")
-        if promotion["outgoing_fingerprint"] and not _fingerprint(promotion["outgoing_fingerprint"]):
+        if promotion["outgoing_fingerprint"] and not is_sha256(promotion["outgoing_fingerprint"]):
             raise Unusable(f"[{index}].outgoing_fingerprint: not 64 lower-case hexadecimal digits")
         if type(promotion.get("deployment_diff_url")) is not str:
             raise Unusable(f"[{index}].deployment_diff_url: missing, or not a string")
