@@ -131,6 +131,13 @@ def test_it_asks_at_every_interval_and_once_more_when_the_time_is_up(monkeypatch
     assert {known[0]["outcome"] for known, _ in looks} == {"not landed"}
 
 
+def test_it_asks_once_more_however_little_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, diff(row(OLD)))
+    clock.look(timeout=30.5)
+    assert clock.asked == [0, 15, 30, 30.5]
+    assert clock.within[-1] == verify.SHORTEST_QUESTION
+
+
 def test_it_ends_as_soon_as_all_has_landed(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch, diff(row(OLD)), diff(row(OLD), row(NEW)), diff(row(NEW), number=8))
     looks = clock.look()
