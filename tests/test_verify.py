@@ -243,11 +243,11 @@ class Watch:
         assert self.process.stderr
         return self.process.stderr.readline().decode()
 
-    def end(self) -> tuple[int, list[dict[str, Any]], str]:
-        """Wait for the end: exit code, outcomes, stderr."""
+    def end(self) -> tuple[int, list[dict[str, Any]] | None, str]:
+        """Wait for the end: exit code, outcomes (None when nothing is printed), stderr."""
         assert self.process
         stdout, stderr = self.process.communicate(timeout=LONG)
-        return self.process.returncode, json.loads(stdout or "[]"), (stderr or b"").decode()
+        return self.process.returncode, json.loads(stdout or "null"), (stderr or b"").decode()
 
     def others(self) -> list[str]:
         """Return the processes that run with this HOME, other than verify.py itself."""
@@ -367,7 +367,7 @@ def test_stopped_before_the_first_answer(watch: Watch, which: signal.Signals) ->
     process = watch.start()
     watch.wait_for(lambda: any("sleep" in command for command in watch.others()))
     process.send_signal(which)
-    assert watch.end() == (128 + which, [], "verify.py: stopped before the first answer\n")
+    assert watch.end() == (128 + which, None, "verify.py: stopped before the first answer\n")
     watch.wait_for(lambda: not watch.others())
 
 
@@ -382,7 +382,7 @@ def test_stopped_at_any_moment(watch: Watch) -> None:
         # A signal that comes before the script does ends it as it ends any process.
         assert code in (128 + signal.SIGTERM, -signal.SIGTERM)
         assert stderr in ("", "verify.py: stopped before the first answer\n")
-        assert outcomes == []
+        assert outcomes is None
         watch.wait_for(lambda: not watch.others())
 
 
