@@ -15,6 +15,8 @@ import pytest
 from conftest import ROOT
 from worlds import TOKEN, Ran, World, release_of, set_up, wait_for
 
+from lib import kosli
+
 needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self/environ"), reason="needs /proc to see processes")
 SECOND_TOKEN = "Qy3GdU6jBt1HsN8wFz0E"
 GITHUB_TOKEN = "Vk4MxA9eJr5PiC2oLu7S"
@@ -169,6 +171,11 @@ def no_token(data: bytes, where: str) -> None:
     for token in (TOKEN, SECOND_TOKEN, GITHUB_TOKEN):
         for start in range(len(token) - PIECE + 1):
             assert token[start : start + PIECE].encode() not in data, f"a piece of the token is in {where}"
+
+
+def test_a_token_that_begins_like_another_is_redacted_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KOSLI_API_TOKEN", "begins-alike,begins-alike-and-goes-on")
+    assert kosli.redacted("<begins-alike-and-goes-on> <begins-alike>") == "<[token]> <[token]>"
 
 
 # The environment
