@@ -7,7 +7,7 @@ of its file. A survivor that is known to change no answer stands in EQUIVALENT, 
 makes this fail.
 
     make mutants                    all of them, which takes about an hour
-    MUTATE=promotions make mutants  only of the files whose path holds that word
+    MUTATE=promotions make mutants  only of the files whose path holds that word, or one of several
     SAMPLE=20 make mutants          one in twenty
 """
 
@@ -232,10 +232,10 @@ def expected_of(case: Path) -> tuple[str, str, str]:
 
 
 def main(argv: list[str]) -> int:
-    """Try the mutants of the files whose path holds the word in MUTATE, of each SAMPLE one."""
-    word, sample = os.environ.get("MUTATE", ""), int(os.environ.get("SAMPLE", "1"))
+    """Try the mutants of the files whose path holds a word of MUTATE, of each SAMPLE one."""
+    words, sample = os.environ.get("MUTATE", "").split() or [""], int(os.environ.get("SAMPLE", "1"))
     start = time.monotonic()
-    work = [(path, *mutant) for path in TARGETS if word in path for mutant in mutants(path)]
+    work = [(path, *mutant) for path in TARGETS if any(word in path for word in words) for mutant in mutants(path)]
     if sample > 1:
         work = [item for item in work[::sample] if item[1] not in EQUIVALENT]
     survivors: list[str] = []

@@ -420,6 +420,19 @@ def test_a_signal_ends_it_quietly(script: str, stop: signal.Signals, small: Path
     assert (stdout, stderr) == (b"", b"")
 
 
+def test_a_missing_package_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "orjson.py").write_text("raise ModuleNotFoundError(name='orjson')\n")
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "promotions.py"],
+        env={**environment(tmp_path), "PYTHONPATH": str(tmp_path)},
+        input=to_bytes(diff([artifact(1)])) + b" " * LARGE,
+        capture_output=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"promotions.py: the Python package orjson is missing: make .venv/.stamp installs it\n"
+
+
 def test_out_of_memory_is_one_line(tmp_path: Path) -> None:
     """A document that does not fit into memory is no traceback and no half answer."""
     content = to_bytes(diff([artifact(n) for n in range(20_000)]))
