@@ -20,7 +20,7 @@ QUOTE := '
 
 # What `make -n` prints can be pasted: it sets what the pipe reads.
 ifneq (,$(findstring n,$(filter-out --%,$(firstword $(MAKEFLAGS)))))
-$(foreach name,$(sort FROM_ENV TO_ENV $(filter-out KOSLI_API_TOKEN,$(GIVEN))),$(info \
+$(foreach name,$(sort FROM_ENV TO_ENV $(filter-out %_TOKEN,$(GIVEN))),$(info \
 export $(name)=$(QUOTE)$(subst $(QUOTE),$(QUOTE)\$(QUOTE)$(QUOTE),$(value $(name)))$(QUOTE)))
 endif
 

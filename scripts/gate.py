@@ -7,8 +7,9 @@ stdin   a release (make promotions), or one promotion; of that no more than jq/m
 stdout  [{"flow", "name", "fingerprint", "environment", "verdict", "policies", "reasons", "html_url"}, ...] in the
         release's order, FROM before TO. verdict is compliant, non-compliant or error; policies is how many were
         evaluated; reasons are sentences
-exit    0 every verdict is compliant, 1 some are not, 2 not a release, 3 some are errors and none is non-compliant, or
-        the gate cannot be trusted: dry run is on, a CLI older than v2.11.40, none at all, no organisation or token
+exit    0 every verdict is compliant, 1 some are not, 2 not a release, or one of other environments than FROM and TO,
+        3 some are errors and none is non-compliant, or the gate cannot be trusted: dry run is on, a CLI older than
+        v2.11.40, none at all, no organisation or token
 
 settings, from the environment:
   ALLOW_NO_POLICY    1: an environment to which no policy is attached does not make an error

@@ -58,9 +58,7 @@ TARGETS = {
     "scripts/lib/queries.py": ("queries promotions bad-input", "test_queries"),
     "scripts/query.py": ("queries", "test_queries test_streams"),
     "scripts/snapshots.py": ("snapshots make", "test_door test_faults"),
-    **{
-        str(path.relative_to(ROOT)): ("queries promotions", "test_queries") for path in (ROOT / "jq").glob("*.jmespath")
-    },
+    **{f"jq/{path.name}": ("queries promotions", "test_queries") for path in sorted((ROOT / "jq").glob("*.jmespath"))},
 }
 # What may be taken for each other.
 SIDES = [
@@ -238,6 +236,8 @@ def main(argv: list[str]) -> int:
     work = [(path, *mutant) for path in TARGETS if any(word in path for word in words) for mutant in mutants(path)]
     if sample > 1:
         work = [item for item in work[::sample] if item[1] not in EQUIVALENT]
+    if not work:
+        raise SystemExit("MUTATE and SAMPLE leave no mutant to try")
     survivors: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         shops = [Workshop(Path(tempfile.mkdtemp(dir=folder))) for _ in range(os.cpu_count() or 1)]

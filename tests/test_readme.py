@@ -42,6 +42,17 @@ def test_example(command: str, output: str, tmp_path: Path) -> None:
     assert (done.returncode != 0) == ("Error" in output)
 
 
+def test_every_setting_is_one() -> None:
+    """A row whose name nothing reads any more tells an old story."""
+    files = [path for path in (ROOT / "scripts").rglob("*") if path.suffix in (".py", ".css")]
+    files += [ROOT / "Makefile", *(ROOT / ".github").rglob("*.yml")]
+    sources = "".join(path.read_text() for path in files)
+    rows = README[README.index("## Settings") : README.index("## Exit codes")].splitlines()
+    names = {name for row in rows if row.startswith("|") for name in re.findall("`([A-Z_]+)`", row.split("|")[1])}
+    assert len(names) > 40
+    assert not [name for name in names if not re.search(rf"\b{name}\b", sources)]
+
+
 def test_there_are_examples() -> None:
     assert len(EXAMPLES) >= 6
     assert "$ make demo\n$ make test\n" in README

@@ -417,6 +417,17 @@ def test_a_rollback_of_a_first_deployment(tmp_path: Path) -> None:
     assert "web-ci" in run.log("find-promotions"), "it says what it leaves out"
 
 
+def test_a_rollback_of_nothing_but_a_first_deployment(tmp_path: Path) -> None:
+    """Nothing can be brought back: that is no green run."""
+    stage = Stage(tmp_path, world([WEB, NGINX], [NGINX]))
+    assert stage.run().results == ALL_WELL
+    run = stage.run("rollback.yml", inputs={"run": "1001"}, run_id=1002)
+    assert run.code != 0
+    assert run.results == stopped_at("find-promotions")
+    assert run.deployments == []
+    assert "cannot be rolled back: it is a first deployment" in run.summary
+
+
 def test_a_rollback_of_a_run_without_a_release(stage: Stage) -> None:
     run = stage.run("rollback.yml", inputs={"run": "999"}, run_id=1002)
     assert run.code != 0

@@ -308,11 +308,8 @@ def test_both_readers_take_and_print_the_same(script: str, tmp_path: Path) -> No
     kinds = re.compile("syntax|nested|encoding|key of|text in a (release|diff):")
     entries = {
         name: content
-        for number, (name, content) in enumerate(corpus().items())
-        if number % (3 if name.startswith("text") else 1) == 0
-        and len(content) < LARGE // 2
-        and kinds.match(name)
-        and meant_for(name) in ("", document_of(use))
+        for name, content in corpus().items()
+        if len(content) < LARGE // 2 and kinds.match(name) and meant_for(name) in ("", document_of(use))
     }
     for index, content in enumerate(entries.values()):
         (tmp_path / f"{index}.small").write_bytes(content)
@@ -323,7 +320,9 @@ def test_both_readers_take_and_print_the_same(script: str, tmp_path: Path) -> No
         out.mkdir()
         codes = run_all(use, [(tmp_path / f"{index}.{size}", {}) for index in range(len(entries))], out, tmp_path)
         ends[size] = [(code, streams(out, index)[0]) for index, (code, _, _) in enumerate(codes)]
-    assert len([code for code, _ in ends["small"] if code == 0]) > 30
+    # What rollback.py reads it may still refuse, when nothing of it can be rolled back.
+    read = (0, 1) if script == "rollback.py" else (0,)
+    assert len([code for code, _ in ends["small"] if code in read]) > 50
     different = [name for name, one, other in zip(entries, ends["small"], ends["large"]) if one != other]
     unknown = [name for name in different if name.partition(": ")[2] not in DIFFERENT]
     assert not unknown, f"{len(unknown)}:\n" + "\n".join(unknown[:40])
