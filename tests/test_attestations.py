@@ -88,6 +88,8 @@ def test_each_promotion_is_attested_to_its_artifact(world: World, fixture: str, 
     assert list(whole["annotations"].values()) == [promotion["deployment_diff_url"] for promotion in release]
     assert whole["user_data"]["digest"] == digest(release)
     assert whole["user_data"]["count"] == len(release)
+    triple = ("incoming_flow", "incoming_fingerprint", "outgoing_fingerprint")
+    assert whole["user_data"]["promotions"] == [{key: promotion[key] for key in triple} for promotion in release]
 
 
 def test_the_names_that_collide(world: World) -> None:
@@ -110,6 +112,23 @@ def test_a_link_with_several_equals_signs_and_a_comma_is_one_annotation(
     attest(world, release)
     assert latest(world)["saver.promotion"]["annotations"] == {"deployment_diff_URL": link}
     assert latest(world)["release"]["annotations"] == {"runner": release[0]["deployment_diff_url"], "saver": link}
+
+
+@pytest.mark.parametrize("page", ["shop,web", 'shop"web', "shop?a,b=c,d", "shop?a=b,c=d,e"])
+def test_a_link_is_one_annotation_however_many_equals_signs_it_has(
+    world: World, release: list[dict[str, Any]], page: str
+) -> None:
+    release[1]["deployment_diff_url"] = f"https://git.example/{page}"
+    attest(world, release)
+    assert latest(world)["saver.promotion"]["annotations"] == {"deployment_diff_URL": f"https://git.example/{page}"}
+
+
+def test_two_promotions_that_cannot_be_told_apart(world: World, release: list[dict[str, Any]]) -> None:
+    release[0] = {**release[1], "incoming_flow": "another-ci"}
+    ran = world.run("attest.py", stdin=json.dumps(release).encode())
+    assert (ran.code, ran.out) == (2, b"")
+    assert ran.err == b"attest.py: two promotions of this release have the same repository name and fingerprint\n"
+    assert trail(world)["attestations"] == []
 
 
 def test_again_is_safe(world: World, release: list[dict[str, Any]]) -> None:
@@ -163,7 +182,10 @@ def test_a_release_that_the_gate_refused_is_known_by_its_digest(world: World, re
 
 def test_a_very_long_reason(world: World) -> None:
     attest(world, [], REFUSED="because " * 5000)
-    assert len(latest(world)["release"]["description"]) <= 1000
+    assert latest(world)["release"]["description"] == f"Refused: {'because ' * 48}because... (40009 characters)"
+    # Escaped it is longer than what it was cut to.
+    attest(world, [], REFUSED="\x01" * 5000)
+    assert latest(world)["release"]["description"] == ("Refused: " + r"\x01" * 400)[:1000]
 
 
 def test_in_a_workflow(world: World, release: list[dict[str, Any]]) -> None:

@@ -16,6 +16,7 @@ from conftest import ROOT
 from worlds import TOKEN, Ran, World, release_of, set_up, wait_for
 
 from lib import kosli
+from lib.filters import KosliFailed
 
 needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self/environ"), reason="needs /proc to see processes")
 SECOND_TOKEN = "Qy3GdU6jBt1HsN8wFz0E"
@@ -176,6 +177,21 @@ def no_token(data: bytes, where: str) -> None:
 def test_a_token_that_begins_like_another_is_redacted_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KOSLI_API_TOKEN", "begins-alike,begins-alike-and-goes-on")
     assert kosli.redacted("<begins-alike-and-goes-on> <begins-alike>") == "<[token]> <[token]>"
+
+
+@pytest.mark.parametrize(("length", "shown"), [(15, True), (16, False)])
+def test_an_answer_with_a_token_is_not_shown_unless_it_is_as_short_as_a_word(
+    length: int, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = "t" * length
+    monkeypatch.setenv("KOSLI_API_TOKEN", f"another-token-of-theirs,{token}")
+    answer = kosli.Answer("kosli diff snapshots", 0, json.dumps({"flow": f"a{token}z"}).encode(), "")
+    monkeypatch.setattr(kosli, "ask", lambda *_, **__: answer)
+    if shown:
+        assert kosli.ask_for_json("diff", "snapshots") == (answer.stdout, {"flow": f"a{token}z"})
+    else:
+        with pytest.raises(KosliFailed, match="its answer holds the API token"):
+            kosli.ask_for_json("diff", "snapshots")
 
 
 # The environment
