@@ -27,7 +27,7 @@ import re
 from collections import Counter, namedtuple
 from operator import itemgetter
 
-from lib.commit_urls import parse, same_host, same_repository
+from lib.commit_urls import address, parse, same_host, same_repository
 from lib.diffs import environment_of, in_progress, label, listed, matcher, read_diff, selected_flows
 from lib.filters import Refused, Unusable, choice, printable, read_document, run, say, setting, usage, write_array
 from lib.releases import Pair, build
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from lib.diffs import Artifact, Diff
 
 # What the rules about one artifact look up: how often each fingerprint comes in, which ones run in TO, the settings.
-Context = namedtuple("Context", "to times running_in_to own_flows own_repository renamed")
+Context = namedtuple("Context", "to times running_in_to own_repository renamed")
 
 _order = itemgetter("flow", "name", "fingerprint")
 _other_digest = re.compile(r"@[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}$", re.IGNORECASE | re.ASCII).search
@@ -62,7 +62,6 @@ def promotions(diff: Diff) -> tuple[list[Pair], list[str]]:
         to_environment,
         Counter(map(itemgetter("fingerprint"), diff.incoming)),
         set(map(itemgetter("fingerprint"), diff.running_in_to)),
-        {setting("KOSLI_FLOW"), setting("RELEASE_FLOW", "production-promotion")} - {""},
         own_repository(),
         setting("ALLOW_RENAMED").split(),
     )
@@ -70,6 +69,14 @@ def promotions(diff: Diff) -> tuple[list[Pair], list[str]]:
         f"{d['environment']}: {printable(d['flow'])}: a deployment is in progress, wait until it has settled: "
         f"{listed(d['artifacts'])}"
         for d in in_progress(diff, match)
+    ]
+    # Of which service such an artifact is cannot be known, wherever it runs: what replaces it would read as a first
+    # deployment, and a deployment in progress as settled.
+    own_flows = {setting("KOSLI_FLOW"), setting("RELEASE_FLOW", "production-promotion")} - {""}
+    causes += [
+        f"{_place(environment, artifact)}: this is the release's own flow: Kosli surfaced the wrong one"
+        for environment, running in ((from_environment, diff.running_in_from), (to_environment, diff.outgoing))
+        for artifact in sorted((artifact for artifact in running if artifact["flow"] in own_flows), key=_order)
     ]
     notes = []
     pairs: list[Pair] = []
@@ -133,21 +140,19 @@ def causes_against(pair: Pair, unproven: str, context: Context) -> Iterator[str]
         yield "its fingerprint comes in twice"
     if fingerprint and fingerprint in context.running_in_to:
         yield f"it is said to run in {context.to} too: the diff contradicts itself"
-    if flow in context.own_flows:
-        yield "this is the release's own flow: Kosli surfaced the wrong one"
-    if commit and f"{commit.repository.host}/{commit.repository.path}".lower() == context.own_repository:
+    if commit and address(commit.repository.url) == context.own_repository:
         yield f"its commit is in the repository that runs the release: Kosli surfaced the wrong flow: {printable(url)}"
     if commit and old and not same_repository(old, commit) and same_host(old, commit) and flow not in context.renamed:
         yield (
-            f"its repository is {commit.repository.path}, that of {label(outgoing)} is {old.repository.path} "
+            f"its repository is {commit.repository.url}, that of {label(outgoing)} is {old.repository.url} "
             f"(ALLOW_RENAMED={printable(flow)} allows it)"
         )
 
 
 def own_repository() -> str:
-    """Return the host and the path of the repository that runs the release, in lower case."""
-    host = setting("GITHUB_SERVER_URL", "https://github.com").rpartition("://")[2].strip("/")
-    return f"{host}/{setting('GITHUB_REPOSITORY')}".lower()
+    """Return the address of the repository that runs the release."""
+    server = setting("GITHUB_SERVER_URL", "https://github.com").rstrip("/")
+    return address(f"{server}/{setting('GITHUB_REPOSITORY')}")
 
 
 def digest_differs(name: str, fingerprint: str) -> bool:

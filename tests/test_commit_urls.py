@@ -291,6 +291,36 @@ def test_what_is_the_same_host_and_repository() -> None:
     assert not same_host(cart, other_port)
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("https://github.com/acme/cart/commit/", "https://www.github.com/acme/cart/commit/", True),
+        ("https://git.acme.example/acme/cart/commit/", "https://www.git.acme.example/acme/cart/commit/", False),
+        ("https://github.com/acme/cart/commit/", "https://github.com/acme/%63ar%74/commit/", True),
+        ("https://github.com/acme/cart/commit/", "https://github.com/acme/%43ART/commit/", True),
+        (
+            "https://dev.azure.com/acme/Web%20Shop/_git/a/commit/",
+            "https://dev.azure.com/acme/web%20shop/_git/a/commit/",
+            True,
+        ),
+        (
+            "https://dev.azure.com/acme/Web%20Shop/_git/a/commit/",
+            "https://dev.azure.com/acme/WebShop/_git/a/commit/",
+            False,
+        ),
+        ("https://b.example/projects/K/repos/r/commits/", "https://b.example/projects/k/repos/R/commits/", True),
+        ("https://b.example/projects/K/repos/r/commits/", "https://b.example/users/K/repos/r/commits/", False),
+        (
+            "https://b.example/test/projects/K/repos/r/commits/",
+            "https://b.example/live/projects/K/repos/r/commits/",
+            False,
+        ),
+    ],
+)
+def test_one_repository_is_known_by_its_address(one: str, other: str, same: bool) -> None:
+    assert same_repository(commit(one + NEW), commit(other + OLD)) is same
+
+
 def test_the_older_address_of_gitlab_is_the_same_repository() -> None:
     older, newer = commit(f"https://gitlab.com/acme/cart/commit/{OLD}"), commit(f"{GITLAB}/-/commit/{NEW}")
     assert same_repository(older, newer)

@@ -31,6 +31,7 @@ _HEAD = re.compile(
 _DATA_CENTER = re.compile(rf"(?:.*/)?(?:projects|users)/({_SEGMENT})/repos/({_SEGMENT})").fullmatch
 # Segments that mean another path: dots, and encoded dots, slashes and control characters.
 _MISLEADING = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)|%(?:2f|5c|7f|[01][^/])", re.IGNORECASE | re.ASCII).search
+_ENCODED = re.compile(r"%([0-9a-fA-F]{2})").sub
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _KNOWN_HOSTS = {
     "github.com": "github",
@@ -80,9 +81,16 @@ def same_host(one: Commit, other: Commit) -> bool:
 
 
 def same_repository(one: Commit, other: Commit) -> bool:
-    """Say whether two commits are in one repository. No host tells two apart by the case of their names."""
-    mine, its = one.repository, other.repository
-    return mine is its or (mine.host == its.host and mine.path.lower() == its.path.lower())
+    """Say whether two commits are in one repository."""
+    return one.repository is other.repository or address(one.repository.url) == address(other.repository.url)
+
+
+def address(url: str) -> str:
+    """Return what a repository is known by: no host tells two apart by their scheme, case or percent-encoding."""
+    host_and_path = url.rpartition("://")[2]
+    if "%" in host_and_path:
+        host_and_path = _ENCODED(lambda match: chr(int(match[1], 16)), host_and_path)
+    return host_and_path.lower()
 
 
 @cache
@@ -98,6 +106,8 @@ def _repository(head: str) -> Repository | None:
     if not segments or (("%" in path or "/." in path) and _MISLEADING(path)) or int(port or 0) > 65535:
         return None
     scheme, host = scheme.lower(), host.lower()
+    if host.removeprefix("www.") in _KNOWN_HOSTS:
+        host = host.removeprefix("www.")
     if port and port != _DEFAULT_PORTS[scheme]:
         host = f"{host}:{port}"
     last = -2 if segments[-1] == "-" and len(segments) > 2 else -1

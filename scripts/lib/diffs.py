@@ -207,9 +207,11 @@ def listed(artifacts: list[Artifact]) -> str:
 
 def selected_flows(diff: Diff) -> frozenset[str] | None:
     """Return the flows that FLOWS names, None when it names none. One that runs nowhere is wrong usage."""
+    if not setting("FLOWS"):
+        return None
     wanted = frozenset(setting("FLOWS").split())
     if not wanted:
-        return None
+        raise Unusable("FLOWS names no flow: empty is all of them, a blank is none")
     running = {artifact["flow"] for artifact in chain(diff.running_in_from, diff.running_in_to)}
     unknown = sorted(wanted - running)
     if unknown:
