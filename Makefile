@@ -52,7 +52,7 @@ attest: .venv/.stamp ## record the release in RELEASE_TRAIL of RELEASE_FLOW; wit
 
 .PHONY: recheck
 recheck: .venv/.stamp ## what is left to do of the release in the file APPROVED
-	@$(PYTHON) scripts/snapshots.py | $(PYTHON) scripts/recheck.py "$${APPROVED-}"
+	@FROM_ENV="$${FROM_ENV%%[#~@]*}" TO_ENV="$${TO_ENV%%[#~@]*}" $(PYTHON) scripts/snapshots.py | $(PYTHON) scripts/recheck.py "$${APPROVED-}"
 
 .PHONY: verify
 verify: .venv/.stamp ## ask until TO_ENV runs exactly the release in the file APPROVED

@@ -9,7 +9,8 @@ An approval can come days after the proposal, and a deployment can half fail. Ea
 
 stdin   a fresh diff (make snapshots)
 stdout  the pending promotions, as they were approved; [] when all have landed
-exit    0 done, 1 some have changed, 2 not a diff, not the approved release, or not of the same environments
+exit    0 done, 1 some have changed, or the diff is older than the release, 2 not a diff, not the approved release,
+        or not of the same environments
 
 settings, from the environment:
   DIGEST      the digest that the approved release must have
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 from lib.diffs import environment_of, label, listed, matcher, read_diff, running_by
 from lib.filters import Refused, printable, read_document, run, say, setting, usage, write_json
-from lib.releases import artifact_of, is_first, read_approved, require_environments
+from lib.releases import artifact_of, is_first, read_approved, require_environments, too_old
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,12 +36,16 @@ if TYPE_CHECKING:
 def recheck(approved: Release, diff: Diff) -> tuple[Release, list[str]]:
     """Return the promotions that are left to do, and a note for each that has landed.
 
-    Raises Refused with every promotion that has changed, and Unusable for a release of other environments.
+    Raises Refused with every promotion that has changed, or when the diff is older than the release, and Unusable for a
+    release of other environments.
     """
     match = matcher()
     runs_in_from, runs_in_to = running_by(match, diff.running_in_from), running_by(match, diff.running_in_to)
     from_environment, to_environment = environment_of(diff.from_snapshot), environment_of(diff.to_snapshot)
     require_environments(approved, from_environment, to_environment)
+    old = too_old(approved, diff.from_snapshot, diff.to_snapshot)
+    if old:
+        raise Refused(*old)
     pending, notes, changes = [], [], []
     for promotion in approved:
         incoming = artifact_of(promotion, "incoming")

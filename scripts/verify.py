@@ -28,7 +28,7 @@ import time
 from lib.diffs import environment_of, matcher, read_diff, running_by
 from lib.filters import KosliFailed, Unusable, bar, printable, run, say, setting, usage, write_json
 from lib.kosli import ask_for_json, require_settings, stop_on_signals
-from lib.releases import artifact_of, read_approved, require_environments
+from lib.releases import artifact_of, read_approved, require_environments, too_old
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +81,11 @@ def looks(
     while True:
         rest = start + timeout - time.monotonic()
         try:
-            known = with_seconds(outcomes(approved, ask_for_diff(environments, rest)), known, time.monotonic() - start)
+            diff = ask_for_diff(environments, rest)
+            old = too_old(approved, diff.from_snapshot, diff.to_snapshot)
+            if old:
+                raise KosliFailed(old[0])
+            known = with_seconds(outcomes(approved, diff), known, time.monotonic() - start)
             yield known, ""
             if all(each["outcome"] == "landed" for each in known):
                 return

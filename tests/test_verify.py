@@ -47,7 +47,9 @@ def promotion(incoming: str = NEW, outgoing: str = OLD, flow: str = "shop-ci", n
         "incoming_flow": flow,
         "incoming_fingerprint": incoming,
         "incoming_commit_url": "",
+        "incoming_snapshot_id": "aws-beta#9",
         "outgoing_fingerprint": outgoing,
+        "outgoing_snapshot_id": "aws-prod#7" if outgoing else "",
     }
 
 

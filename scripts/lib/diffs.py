@@ -44,7 +44,7 @@ _KINDS: dict[str, tuple[set[type], str]] = {
     "pods": ({list, _NULL, object}, "a list of strings or null"),
 }
 _fingerprint = re.compile(r"(?:[0-9a-f]{64})?").fullmatch
-_snapshot_id = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*#[0-9]+").fullmatch
+is_snapshot_id = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*#[0-9]+").fullmatch
 
 
 def read_diff(document: Any, source: str = "stdin") -> Diff:
@@ -74,7 +74,7 @@ def _check_category(document: dict[str, Any], category: str, source: str) -> Non
         raise Unusable(f"{category}: {_kind(body)} instead of an object")
     if category.startswith("snappish"):
         snapshot_id = body.get("snapshot_id", _MISSING)
-        if type(snapshot_id) is not str or not _snapshot_id(snapshot_id):
+        if type(snapshot_id) is not str or not is_snapshot_id(snapshot_id):
             raise Unusable(f"{category}.snapshot_id: {_kind(snapshot_id)} instead of ENVIRONMENT#NUMBER")
     artifacts = body.get("artifacts", _MISSING)
     if type(artifacts) is not list:

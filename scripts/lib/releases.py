@@ -8,7 +8,7 @@ from collections import namedtuple
 from operator import itemgetter
 
 from lib.commit_urls import compare_page, raw_page
-from lib.diffs import environment_of
+from lib.diffs import environment_of, is_snapshot_id
 from lib.filters import Unusable, printable, read_file, setting
 
 TYPE_CHECKING = False
@@ -54,6 +54,10 @@ def read_release(document: Any, source: str = "stdin") -> Release:
             raise Unusable(f"[{index}].incoming_fingerprint: not 64 lower-case hexadecimal digits")
         if promotion["outgoing_fingerprint"] and not is_sha256(promotion["outgoing_fingerprint"]):
             raise Unusable(f"[{index}].outgoing_fingerprint: not 64 lower-case hexadecimal digits")
+        for side in SIDES:
+            snapshot_id = promotion[f"{side}_snapshot_id"]
+            if not is_snapshot_id(snapshot_id) and (side == "incoming" or snapshot_id):
+                raise Unusable(f"[{index}].{side}_snapshot_id: {printable(snapshot_id)} is not ENVIRONMENT#NUMBER")
         if type(promotion.get("deployment_diff_url")) is not str:
             raise Unusable(f"[{index}].deployment_diff_url: missing, or not a string")
     return document
@@ -75,6 +79,31 @@ def require_environments(release: Release, *environments: str) -> None:
             f"the release is of {' and '.join(map(printable, sorted(found)))}, "
             f"not of {' and '.join(map(printable, environments))}"
         )
+
+
+def too_old(release: Release, from_snapshot: str, to_snapshot: str) -> list[str]:
+    """Return why a comparison of these snapshots says nothing of a release: they are older than it, a line each.
+
+    What a rollback brings back ran in TO when the release was found, so only a later recording can say that it is back.
+    """
+    to_environment = environment_of(to_snapshot)
+    found = []
+    for snapshot_id in (from_snapshot, to_snapshot):
+        environment, number = environment_of(snapshot_id), number_of(snapshot_id)
+        needed = [
+            number_of(promotion[f"{side}_snapshot_id"]) + (side == "incoming" and environment == to_environment)
+            for promotion in release
+            for side in SIDES
+            if environment_of(promotion[f"{side}_snapshot_id"]) == environment
+        ]
+        if number < max(needed, default=0):
+            found.append(f"{snapshot_id} is too old for this release: wait for {environment}#{max(needed)} or later")
+    return found
+
+
+def number_of(snapshot_id: str) -> int:
+    """Return the number of a snapshot in its environment."""
+    return int(snapshot_id.rpartition("#")[2])
 
 
 def _one_line(flow: str) -> str:
