@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Check that a workflow run is one whose release may be rolled back: a promotion, or a rollback, of this repository.
 
-Any workflow can keep something under the name `release`, one that a pull request changed too; and a release says from
-which repository the deployment's code comes.
+Any workflow can keep something under the name `release`: one that a pull request has changed, or the one of a branch
+that nobody has reviewed. And a release says from which repository the deployment's code comes.
 
 stdin   the run: gh api repos/OWNER/NAME/actions/runs/RUN
 stdout  nothing
@@ -11,6 +11,7 @@ exit    0 it is, 1 it is not, 2 not a run, or wrong settings
 settings, from the environment:
   ROLLBACK_OF          the run's number, which must be that of the run on stdin
   GITHUB_REPOSITORY    OWNER/NAME
+  GITHUB_REF_NAME      the branch that this run is of, and that run must be of
 
     gh api "repos/$GITHUB_REPOSITORY/actions/runs/$ROLLBACK_OF" | scripts/promotion_run.py
 """
@@ -26,20 +27,26 @@ if TYPE_CHECKING:
 WORKFLOWS = (".github/workflows/promote.yml", ".github/workflows/rollback.yml")
 
 
-def check(found: Any, number: str, repository: str) -> None:
-    """Raise Refused for a run that is not a promotion or a rollback, dispatched in this repository."""
+def check(found: Any, number: str, repository: str, branch: str) -> None:
+    """Raise Refused for a run that is not a promotion or a rollback, dispatched on this branch of this repository."""
     try:
         facts = {
             "number": str(found["id"]),
             "workflow": str(found["path"]).partition("@")[0],
             "event": found["event"],
             "repository": found["head_repository"]["full_name"],
+            "branch": found["head_branch"],
         }
     except (KeyError, TypeError):
         raise Unusable("stdin is not a workflow run") from None
     if facts["number"] != number:
         raise Refused(f"run {printable(number)}: GitHub answers with run {printable(facts['number'])}")
-    wanted = {"workflow": WORKFLOWS, "event": ("workflow_dispatch",), "repository": (repository,)}
+    wanted = {
+        "workflow": WORKFLOWS,
+        "event": ("workflow_dispatch",),
+        "repository": (repository,),
+        "branch": (branch,),
+    }
     wrong = [
         f"run {printable(number)}: its {name} is {printable(facts[name])}, not {' or '.join(values)}"
         for name, values in wanted.items()
@@ -52,10 +59,10 @@ def check(found: Any, number: str, repository: str) -> None:
 def main(argv: list[str]) -> int:
     """Check the run on stdin."""
     usage(argv)
-    number, repository = setting("ROLLBACK_OF"), setting("GITHUB_REPOSITORY")
-    if not (number and repository):
-        raise Unusable("ROLLBACK_OF and GITHUB_REPOSITORY are needed")
-    check(read_document(), number, repository)
+    number, repository, branch = setting("ROLLBACK_OF"), setting("GITHUB_REPOSITORY"), setting("GITHUB_REF_NAME")
+    if not (number and repository and branch):
+        raise Unusable("ROLLBACK_OF, GITHUB_REPOSITORY and GITHUB_REF_NAME are needed")
+    check(read_document(), number, repository, branch)
     return 0
 
 

@@ -223,7 +223,8 @@ def ordinary_run() -> dict[str, Any]:
     """Return a workflow run, as GitHub gives it."""
     path = ".github/workflows/promote.yml@main"
     repository = {"full_name": "acme-shop/releases"}
-    return {"id": 42, "path": path, "event": "workflow_dispatch", "head_repository": repository}
+    facts = {"id": 42, "path": path, "event": "workflow_dispatch"}
+    return {**facts, "head_branch": "main", "head_repository": repository}
 
 
 def ordinary_verdicts() -> list[dict[str, Any]]:
@@ -264,6 +265,11 @@ def to_bytes(document: Any) -> bytes:
     return json.dumps(document, ensure_ascii=False, indent=1).encode()
 
 
+def is_free(key: str) -> bool:
+    """Say whether any text may stand in this field of a promotion."""
+    return not key.endswith(("_fingerprint", "_snapshot_id"))
+
+
 def hostile_texts() -> Iterator[Entry]:
     """Give each text in every string of a document: where it is a value like any other, and where it is refused."""
     for number, (name, text) in enumerate(TEXTS.items()):
@@ -279,11 +285,11 @@ def hostile_texts() -> Iterator[Entry]:
             [artifact(501, name=text, flow=text)],
         )
         yield f"text in a diff that is refused: {name}", to_bytes(refused)
-        values = {key: text for key, value in promotion(1).items() if type(value) is str and "fingerprint" not in key}
+        values = {key: text for key, value in promotion(1).items() if type(value) is str and is_free(key)}
         yield f"text in a release: {name}", to_bytes([promotion(1, **values), promotion(2, **{**values, text: text})])
         review = {"state": "approved", "comment": text, "user": {"login": text}, "environments": [{"name": text}]}
         yield f"text in a review: {name}", to_bytes([review, *ordinary_reviews()])
-        run = {"id": text, "path": text, "event": text, "head_repository": {"full_name": text}}
+        run = {"id": text, "path": text, "event": text, "head_branch": text, "head_repository": {"full_name": text}}
         yield f"text in a run: {name}", to_bytes(run)
         verdicts = [
             {

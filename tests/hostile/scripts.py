@@ -77,7 +77,7 @@ SETTINGS = {
 }
 MORE_SETTINGS = {
     "approval.py": {"DIGEST": "0" * 64},
-    "promotion_run.py": {"ROLLBACK_OF": "42", "GITHUB_REPOSITORY": "acme-shop/releases"},
+    "promotion_run.py": {"ROLLBACK_OF": "42", "GITHUB_REPOSITORY": "acme-shop/releases", "GITHUB_REF_NAME": "main"},
 }
 
 

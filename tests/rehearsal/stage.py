@@ -258,7 +258,8 @@ class Stage:
             ]
         (self.props / "runs").mkdir(exist_ok=True)
         facts = {"id": run_id, "path": f".github/workflows/{workflow}@main", "event": "workflow_dispatch"}
-        (self.props / f"runs/{run_id}").write_text(json.dumps({**facts, "head_repository": {"full_name": REPOSITORY}}))
+        facts |= {"head_branch": "main", "head_repository": {"full_name": REPOSITORY}}
+        (self.props / f"runs/{run_id}").write_text(json.dumps(facts))
         calls = len(read_lines(self.home / ".kosli-stand-in/calls.jsonl"))
         deployments = len(read_images(self.home))
         done = subprocess.run(
