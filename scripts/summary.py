@@ -420,7 +420,7 @@ def read_inputs() -> Inputs:
     if not refused:
         require_environments(release, *environments(diff))
     verdicts = read_verdicts(setting("VERDICTS")) if setting("VERDICTS") else None
-    outcomes = read_outcomes(setting("OUTCOMES")) if setting("OUTCOMES") else None
+    outcomes = read_answers(setting("OUTCOMES"), "outcomes") if setting("OUTCOMES") else None
     return Inputs(release, diff, verdicts, outcomes, refused)
 
 
@@ -430,17 +430,12 @@ def read_verdicts(path: str) -> list[Any]:
     if os.path.isdir(path):
         found = (os.path.join(folder, name) for folder, _, below in os.walk(path) for name in below)
         files = sorted(name for name in found if name.endswith(".json"))
-    return [verdict for file in files for verdict in read_list(file, "verdicts")]
+    return [verdict for file in files for verdict in read_answers(file, "verdicts")]
 
 
-def read_outcomes(path: str) -> list[Any]:
-    """Return the outcomes in a file; an empty one says that Kosli gave no answer."""
-    return read_list(path, "outcomes") if not os.path.exists(path) or os.path.getsize(path) else []
-
-
-def read_list(path: str, what: str) -> list[Any]:
-    """Return the JSON list in a file."""
-    document = read_file(path)
+def read_answers(path: str, what: str) -> list[Any]:
+    """Return the verdicts or the outcomes in a file; an empty one says that Kosli gave no answer."""
+    document = read_file(path, empty=[])
     if type(document) is not list:
         raise Unusable(f"{printable(path)}: not a list of {what}")
     return document

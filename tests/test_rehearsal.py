@@ -71,6 +71,7 @@ def test_two_promotions(stage: Stage, terraform: bool) -> None:
     run = stage.run(terraform=terraform)
     assert run.code == 0, run.trouble
     assert run.results == ALL_WELL
+    assert run.result("declined") == "skipped"
     assert set(run.legs["sdlc-control-gate"]) == {"saver-ci", "web-ci"}
     assert set(run.legs["deploy-to-prod"]) == {"saver", "web"}
     assert attested(run) == {
@@ -175,6 +176,24 @@ def test_the_gate_gets_no_answer(tmp_path: Path) -> None:
     assert nothing_happened(run)
 
 
+@pytest.mark.parametrize("kept", ["no verdict", "nothing"])
+def test_the_gate_cannot_even_begin(tmp_path: Path, kept: str) -> None:
+    """The CLI is one that lets everything pass, and what the gate keeps of that is empty, or was never uploaded."""
+    stage = Stage(tmp_path, two_behind(mood={"version": "v2.11.30"}))
+    if kept == "nothing":
+        stage.edit("name: verdicts-${{ matrix.incoming_fingerprint }}", "name: lost-${{ matrix.incoming_fingerprint }}")
+    run = stage.run()
+    assert run.code != 0
+    assert run.results == {**stopped_at("sdlc-control-gate"), "propose": "failure"}
+    assert attested(run) == {"release": False}
+    assert ("v2.11.30" in told(run, "release")["refused"]) == (kept == "no verdict")
+    assert "Refused: nothing is promoted into aws-prod" in run.summary
+    assert "the gate did not find every artifact compliant" in run.summary
+    assert "missing" in run.summary
+    assert "compliant]" not in run.summary, "no verdict is made up"
+    assert nothing_happened(run)
+
+
 @pytest.mark.parametrize(
     "more",
     [
@@ -264,10 +283,12 @@ def test_it_moves_on_before_the_approval(stage: Stage, commands: tuple[str, ...]
     run = stage.run()
     assert run.code != 0
     assert run.results == stopped_at("recheck")
-    assert attested(run)["approval"] is True
+    assert attested(run) == {"saver.promotion": True, "web.promotion": True, "release": False, "approval": True}
     assert run.deployments == []
     assert run.running("aws-prod") == prod
-    assert SAVER_AFTER["fingerprint"][:7] in run.log("recheck")
+    for place in (run.log("recheck"), run.summary, told(run, "release")["refused"]):
+        assert SAVER_AFTER["fingerprint"][:7] in place
+    assert run.result("declined") == "skipped"
 
 
 def test_all_of_it_has_landed_before_the_approval(stage: Stage) -> None:
@@ -293,12 +314,53 @@ def test_half_of_it_landed_and_the_recheck_runs_again(stage: Stage) -> None:
 
 def test_only_the_failed_jobs_run_again(stage: Stage) -> None:
     """What a re-run of the failed jobs does: the outputs of `recheck` are those of the first attempt."""
+    second_attempt(stage)
     stage.edit("attempt: ${{ github.run_attempt }}", 'attempt: "1"')
     run = stage.run(environment={"GITHUB_RUN_ATTEMPT": "2"})
     assert run.code != 0
     assert run.results == {**ALL_WELL, "deploy-to-prod": "skipped", "verify": "failure"}
     assert nothing_happened(run)
     assert "re-run the job recheck instead" in run.log("verify")
+
+
+def test_verify_alone_runs_again(stage: Stage) -> None:
+    """What a re-run of the job `verify` does: the answers of the jobs before it are those of the first attempt."""
+    second_attempt(stage)
+    stage.edit("attempt: ${{ github.run_attempt }}", 'attempt: "1"')
+    stage.edit("DEPLOYED: ${{ needs.deploy-to-prod.result }}", "DEPLOYED: failure")
+    run = stage.run(environment={"GITHUB_RUN_ATTEMPT": "2"}, variables={"VERIFY_TIMEOUT": "0"})
+    assert run.results == {**ALL_WELL, "deploy-to-prod": "skipped", "verify": "failure"}
+    assert "aws-prod runs 0 of 2 as approved" in run.summary, "it asks Kosli, and only Kosli decides"
+
+
+def second_attempt(stage: Stage) -> None:
+    """Let a rehearsal of a later attempt through the job that GitHub would not run again."""
+    stage.edit('[ "$ATTEMPT" != 1 ]', '[ "$ATTEMPT" != 2 ]')
+
+
+def test_a_later_attempt_finds_no_other_release(stage: Stage) -> None:
+    """What a re-run of all jobs does: it would take the place of what was approved, and must be rolled back."""
+    assert stage.run().results == ALL_WELL
+    run = stage.run(environment={"GITHUB_RUN_ATTEMPT": "2"})
+    assert run.code != 0
+    assert run.results == stopped_at("find-promotions")
+    assert run.calls == []
+    assert attested(run)["release"] is True, "of the first attempt"
+    assert len(json.loads((run.home / "rehearsal/artifacts/1001/release/release.json").read_bytes())) == 2
+    assert run.deployments == []
+    assert "a run finds its release only once" in run.summary
+
+
+def test_what_was_refused_after_the_approval_is_attested_again(stage: Stage) -> None:
+    """A re-run of the job `recheck`, after an environment that had moved on came back."""
+    second_attempt(stage)
+    run = stage.run(environment={"GITHUB_RUN_ATTEMPT": "2"})
+    assert run.results == ALL_WELL
+    release = [
+        each for each in run.calls if each[:2] == ["attest", "generic"] and each[each.index("--name") + 1] == "release"
+    ]
+    assert len(release) == 2
+    assert attested(run)["release"] is True
 
 
 @pytest.mark.parametrize(
@@ -330,7 +392,9 @@ def test_nobody_approved(tmp_path: Path, approvals: list[dict[str, Any]]) -> Non
     run = Stage(tmp_path, two_behind(), approvals=approvals).run()
     assert run.code != 0
     assert run.results == stopped_at("approve")
-    assert "approval" not in attested(run)
+    assert run.result("declined") == "success"
+    assert attested(run) == {"saver.promotion": True, "web.promotion": True, "release": False}
+    assert "nobody approved it" in run.summary
     assert nothing_happened(run)
     assert "nobody approved production" in run.log("approve")
 
@@ -404,6 +468,30 @@ def test_a_rollback(stage: Stage) -> None:
     }
     assert run.deployments == sorted([SAVER_BEFORE["name"], WEB_BEFORE["name"]])
     assert run.running("aws-prod") == BEFORE
+
+
+def test_a_rollback_of_what_kosli_has_not_recorded(tmp_path: Path) -> None:
+    """Production is seen as it was before the release: just as the rollback wants it, and no reason to end green."""
+    stage = Stage(tmp_path, two_behind(mood={"deploy_ignored": ["saver-ci", "web-ci"]}))
+    assert stage.run(variables={"VERIFY_TIMEOUT": "0"}).results == {**ALL_WELL, "verify": "failure"}
+    run = stage.run("rollback.yml", inputs={"run": "1001"}, run_id=1002)
+    assert run.code != 0
+    assert run.results == stopped_at("find-promotions")
+    assert attested(run, "run-1002") == {"release": False}
+    assert run.deployments == []
+    assert "is too old for this release: wait for aws-prod#" in run.summary
+
+
+def test_a_rollback_of_what_production_no_longer_runs(stage: Stage) -> None:
+    """Nobody is asked to approve it."""
+    assert stage.run().results == ALL_WELL
+    stage.go_on(*PROD_MOVES_ON)
+    run = stage.run("rollback.yml", inputs={"run": "1001"}, run_id=1002)
+    assert run.code != 0
+    assert run.results == stopped_at("find-promotions")
+    assert attested(run, "run-1002") == {"release": False}
+    assert run.deployments == []
+    assert SAVER_AFTER["fingerprint"][:7] in run.summary
 
 
 def test_a_rollback_of_a_first_deployment(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ NEEDS = {
     "sdlc-control-gate": ["find-promotions"],
     "propose": ["find-promotions", "sdlc-control-gate"],
     "approve": ["find-promotions", "sdlc-control-gate", "propose"],
+    "declined": ["propose", "approve"],
     "recheck": ["find-promotions", "approve"],
     "deploy-to-prod": ["recheck"],
     "verify": ["find-promotions", "recheck", "deploy-to-prod"],
@@ -37,6 +38,7 @@ IF = {
     " && needs.find-promotions.outputs.any != 'false'",
     "approve": "needs.sdlc-control-gate.result == 'success' && needs.find-promotions.outputs.any == 'true'"
     " && !inputs.preview",
+    "declined": "!cancelled() && needs.approve.result == 'failure'",
     "recheck": "needs.approve.result == 'success'",
     "deploy-to-prod": "needs.recheck.outputs.any == 'true' && needs.recheck.outputs.attempt == github.run_attempt",
     "verify": "!cancelled() && needs.recheck.result == 'success'",
@@ -47,6 +49,7 @@ PERMISSIONS = {
     "sdlc-control-gate": {"contents": "read"},
     "propose": {"contents": "read"},
     "approve": {"contents": "read", "actions": "read"},
+    "declined": {"contents": "read"},
     "recheck": {"contents": "read"},
     "deploy-to-prod": {"contents": "read", "id-token": "write"},
     "verify": {"contents": "read"},
@@ -57,7 +60,8 @@ SECRETS = {
     "sdlc-control-gate": {"secrets.KOSLI_API_TOKEN": 1},
     "propose": {"secrets.KOSLI_API_TOKEN": 2},
     "approve": {"github.token": 1, "secrets.KOSLI_API_TOKEN": 1},
-    "recheck": {"secrets.KOSLI_API_TOKEN": 1},
+    "declined": {"secrets.KOSLI_API_TOKEN": 1},
+    "recheck": {"secrets.KOSLI_API_TOKEN": 3},
     "deploy-to-prod": {"secrets.GITLAB_TOKEN": 1},
     "verify": {"secrets.KOSLI_API_TOKEN": 1},
 }
@@ -70,14 +74,26 @@ STEP_IF = {
         "Was it a promotion?": "inputs.rollback_of",
         "Take the release that is rolled back": "inputs.rollback_of",
         "Turn it round": "inputs.rollback_of",
+        "Can it be turned round now?": "inputs.rollback_of",
         "Say that there is nothing to do": "steps.outputs.outputs.any == 'false'",
         "Say why there is no release": "failure()",
         "Attest the refusal": "failure() && (steps.in-progress.outcome == 'failure'"
         " || steps.promotions.outcome == 'failure' || steps.run.outcome == 'failure'"
-        " || steps.rollback.outcome == 'failure' || steps.outputs.outcome == 'failure')",
+        " || steps.rollback.outcome == 'failure' || steps.still.outcome == 'failure'"
+        " || steps.outputs.outcome == 'failure')",
     },
     "sdlc-control-gate": {"Show the verdicts": "!cancelled()", "Keep the verdicts": "!cancelled()"},
-    "propose": {"Attest that the gate refused": "needs.sdlc-control-gate.result != 'success'"},
+    "propose": {
+        f"{what} that the gate refused": "!cancelled() && steps.list.outcome == 'success'"
+        " && needs.sdlc-control-gate.result != 'success'"
+        for what in ("Say", "Attest")
+    },
+    "declined": {"Attest that it was not approved": "!cancelled()"},
+    "recheck": {
+        "Attest the release again": "github.run_attempt != '1'",
+        "Say what has changed": "failure() && steps.recheck.outcome == 'failure'",
+        "Attest what has changed": "failure() && steps.recheck.outcome == 'failure'",
+    },
     "verify": {"Say how it ended": "!cancelled() && steps.verify.outcome != 'skipped'"},
 }
 
@@ -134,7 +150,7 @@ def strings(value: Any) -> Iterator[str]:
 
 
 def the_jobs_are_the_release(workflows: Workflows) -> None:
-    assert tuple(promote(workflows)) == JOBS
+    assert tuple(promote(workflows)) == (*JOBS[:4], "declined", *JOBS[4:])
 
 
 def each_job_needs_the_ones_before_it(workflows: Workflows) -> None:
@@ -204,24 +220,41 @@ def a_recheck_of_another_attempt_deploys_nothing(workflows: Workflows) -> None:
     assert promote(workflows)["recheck"]["outputs"]["attempt"] == "${{ github.run_attempt }}"
     (step,) = [step for step in promote(workflows)["verify"]["steps"] if "RECHECKED" in step.get("env", {})]
     assert '"${RECHECKED:?' in step["run"]
+    assert step["env"]["ANY"] == "${{ needs.recheck.outputs.any }}"
+    assert step["env"]["DEPLOYED"] == "${{ needs.deploy-to-prod.result }}"
+    assert '[ "$ANY" = true ] && [ "$DEPLOYED" = skipped ]' in step["run"]
     assert "exit 1" in step["run"]
+
+
+def a_run_finds_one_release(workflows: Workflows) -> None:
+    """A second one would take its name, and the first could not be rolled back."""
+    steps = promote(workflows)["find-promotions"]["steps"]
+    (step,) = [step for step in steps if "ATTEMPT" in step.get("env", {})]
+    assert step["env"]["ATTEMPT"] == "${{ github.run_attempt }}"
+    assert '[ "$ATTEMPT" != 1 ]' in step["run"]
+    assert "exit 1" in step["run"]
+    assert all("KOSLI_API_TOKEN" not in each.get("env", {}) for each in steps[: steps.index(step)])
+    (kept,) = [step for step in steps if "actions/upload-artifact@" in step.get("uses", "")]
+    assert "overwrite" not in kept["with"]
 
 
 def a_refusal_is_never_attested_as_compliant(workflows: Workflows) -> None:
     """It is compliant without a reason; and a gate that refused ends the run."""
-    jobs = [step for job in ("find-promotions", "propose") for step in promote(workflows)[job]["steps"]]
+    jobs = [step for job in ("find-promotions", "propose", "recheck") for step in promote(workflows)[job]["steps"]]
     steps = [step for step in jobs if "REFUSED=" in step.get("run", "")]
-    assert len(steps) == 3
+    assert len(steps) == 6
     assert all('"${REFUSED:?' in step["run"] for step in steps)
-    assert steps[-1]["run"].rstrip().endswith("exit 1")
+    assert steps[3]["run"].rstrip().endswith("exit 1")
+    for script in ("summary.py", "attest.py"):
+        assert step_that_runs(promote(workflows)["declined"], script)["env"]["REFUSED"]
 
 
 def no_pipe_ends_a_gate(workflows: Workflows) -> None:
-    """Pipes are in find-promotions only, to keep the reasons, and end in tee."""
+    """Pipes are there only to keep the reasons, and end in tee."""
     for where, step in steps_of(workflows, *RELEASE):
         pipes = re.findall(r"(?<!\|)\|(?!\|)(?!\s*$)\s*(.*)", step.get("run", ""))
         assert all(pipe == "tee --append reasons.txt" for pipe in pipes), where
-        assert not pipes or where.startswith("promote.yml: find-promotions"), where
+        assert not pipes or where.startswith(("promote.yml: find-promotions", "promote.yml: recheck")), where
 
 
 def shells_are_strict(workflows: Workflows) -> None:
@@ -303,6 +336,8 @@ def a_rollback_goes_through_the_same_jobs(workflows: Workflows) -> None:
     (taken,) = [step for step in steps if step.get("with", {}).get("run-id")]
     assert taken["with"]["run-id"] == known["env"]["ROLLBACK_OF"] == "${{ inputs.rollback_of }}"
     assert steps.index(known) < steps.index(taken), "whose release it is comes first"
+    still = step_that_runs(promote(workflows)["find-promotions"], "recheck.py")
+    assert (still["id"], "<diff.json" in still["run"]) == ("still", True)
     gate = step_that_runs(promote(workflows)["sdlc-control-gate"], "gate.py")
     assert gate["env"]["RUNS_IN"] == "${{ inputs.rollback_of && env.TO_ENV || env.FROM_ENV }}"
 
@@ -331,6 +366,7 @@ CHECKS: list[Callable[[Workflows], None]] = [
     the_list_is_counted_where_it_arrives,
     the_digest_is_compared,
     a_recheck_of_another_attempt_deploys_nothing,
+    a_run_finds_one_release,
     a_refusal_is_never_attested_as_compliant,
     no_pipe_ends_a_gate,
     shells_are_strict,
@@ -377,7 +413,15 @@ GUARDS: tuple[str, ...] = (
     "shell",
 )
 INSIDE: tuple[str, ...] = ("persist-credentials", "COUNT", "ANY", "DIGEST", "cancel-in-progress", "group", "attempt")
-INSIDE += ("INCOMING_FLOW", "INCOMING_FINGERPRINT", "OUTGOING_FINGERPRINT")
+INSIDE += (
+    "INCOMING_FLOW",
+    "INCOMING_FINGERPRINT",
+    "OUTGOING_FINGERPRINT",
+    "ATTEMPT",
+    "RECHECKED",
+    "DEPLOYED",
+    "REFUSED",
+)
 
 
 def removals(part: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
@@ -393,7 +437,11 @@ def removals(part: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any
                 parts = inside(value).split(" && ")
                 for index in range(len(parts)):
                     yield (*place, key), f"${{{{ {' && '.join(parts[:index] + parts[index + 1 :])} }}}}"
-            if key == "run" and isinstance(value, str) and re.search(r"(matrix_check|promotion_run)\.py", value):
+            if (
+                key == "run"
+                and isinstance(value, str)
+                and re.search(r"(matrix_check|promotion_run|recheck)\.py", value)
+            ):
                 yield place, None
             if key == "run" and isinstance(value, str):
                 for text, rest in TEXTS:

@@ -167,9 +167,10 @@ def read_document() -> Any:
     return parse(raw, "stdin")
 
 
-def read_file(path: str) -> Any:
-    """Return the JSON document in a file."""
-    return parse(read_bytes(path), printable(path))
+def read_file(path: str, empty: Any = None) -> Any:
+    """Return the JSON document in a file. An empty file is Unusable, unless there is a document to take for it."""
+    raw = read_bytes(path)
+    return empty if empty is not None and not raw else parse(raw, printable(path))
 
 
 def read_bytes(path: str) -> bytes:

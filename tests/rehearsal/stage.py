@@ -221,6 +221,12 @@ class Stage:
         """Have the world go on, by these commands, between the proposal and the deployment."""
         (self.props / "while-waiting").write_text("\n".join(commands) + "\n")
 
+    def go_on(self, *commands: str) -> None:
+        """Have the world go on, by these commands, between two runs."""
+        environment = {"HOME": str(self.home), "PATH": self.path(terraform=False)}
+        for command in commands:
+            subprocess.run(["bash", "-c", command], cwd=self.checkout, env=environment, check=True, capture_output=True)
+
     def run(
         self,
         workflow: str = "promote.yml",
