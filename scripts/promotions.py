@@ -23,12 +23,11 @@ settings, from the environment:
 
 from __future__ import annotations
 
-import re
 from collections import Counter, namedtuple
 from operator import itemgetter
 
 from lib.commit_urls import address, parse, same_host, same_repository
-from lib.diffs import environment_of, in_progress, label, listed, matcher, read_diff, selected_flows
+from lib.diffs import digest_differs, environment_of, in_progress, label, listed, matcher, read_diff, selected_flows
 from lib.filters import Refused, Unusable, choice, printable, read_document, run, say, setting, usage, write_array
 from lib.releases import Pair, build
 
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
 Context = namedtuple("Context", "to times running_in_to own_repository renamed")
 
 _order = itemgetter("flow", "name", "fingerprint")
-_other_digest = re.compile(r"@[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}$", re.IGNORECASE | re.ASCII).search
 
 
 def promotions(diff: Diff) -> tuple[list[Pair], list[str]]:
@@ -124,17 +122,12 @@ def commit_of(artifact: Artifact) -> Commit | None:
 def causes_against(pair: Pair, unproven: str, context: Context) -> Iterator[str]:
     """Yield why an incoming artifact must not be promoted."""
     artifact, commit, outgoing, old = pair
-    name, flow, fingerprint, url = (
-        artifact["name"],
-        artifact["flow"],
-        artifact["fingerprint"],
-        artifact.get("commit_url"),
-    )
+    flow, fingerprint, url = artifact["flow"], artifact["fingerprint"], artifact.get("commit_url")
     if unproven:
         yield f"it has {unproven} (UNPROVEN=skip leaves it out)"
     if url and not commit:
         yield f"its commit URL is no commit page: {printable(url)}"
-    if "@" in name and digest_differs(name, fingerprint):
+    if digest_differs(artifact):
         yield f"the digest in its name is not its fingerprint, {fingerprint or 'of which it has none'}"
     if fingerprint and context.times[fingerprint] > 1:
         yield "its fingerprint comes in twice"
@@ -153,12 +146,6 @@ def own_repository() -> str:
     """Return the address of the repository that runs the release."""
     server = setting("GITHUB_SERVER_URL", "https://github.com").rstrip("/")
     return address(f"{server}/{setting('GITHUB_REPOSITORY')}")
-
-
-def digest_differs(name: str, fingerprint: str) -> bool:
-    """Say whether a name carries a digest, of whatever kind, that is not the fingerprint."""
-    _, at, digest = name.lower().partition("@sha256:")
-    return digest != fingerprint if at else bool(_other_digest(name))
 
 
 def _place(environment: str, artifact: Artifact) -> str:

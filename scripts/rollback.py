@@ -12,8 +12,9 @@ exit    0 done, 1 refused: none of it can be rolled back, 2 not a release
 from __future__ import annotations
 
 from lib.commit_urls import compare_page, parse
+from lib.diffs import digest_differs
 from lib.filters import Refused, printable, read_document, run, say, usage, write_json
-from lib.releases import in_order, is_first, read_release
+from lib.releases import artifact_of, in_order, is_first, read_release
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def why_not(promotion: Promotion) -> str:
         return "it is a first deployment, there is nothing to go back to"
     if not promotion["outgoing_fingerprint"]:
         return "what it replaces has no fingerprint"
+    if digest_differs(artifact_of(promotion, "outgoing")):
+        return "the digest in the name of what it replaces is not its fingerprint"
     if not parse(promotion["outgoing_commit_url"]):
         return "the commit of what it replaces is not known"
     return ""

@@ -2,7 +2,7 @@
 """Print the diff of two snapshots: what runs in FROM, in TO, and in both.
 
 stdout  the diff, as `kosli diff snapshots FROM_ENV TO_ENV --output=json` gave it
-exit    0 done, 2 wrong settings, 3 Kosli could not be asked
+exit    0 done, 2 wrong settings, or a saved diff that is not JSON, 3 Kosli could not be asked
 
 settings, from the environment:
   FROM_ENV, TO_ENV    the two environments, or Kosli's expressions for their snapshots: aws-beta#4754, aws-prod~1
@@ -15,18 +15,23 @@ settings, from the environment:
 
 from __future__ import annotations
 
-from lib.filters import Unusable, printable, read_bytes, run, setting, usage, write
+from lib.filters import Unusable, parse, printable, read_bytes, run, setting, usage, write
 
 
 def main(argv: list[str]) -> int:
     """Write the saved diff, or the one that Kosli gives."""
     usage(argv)
     saved = setting("SNAPSHOTS")
-    diff = read_bytes(saved) if saved else ask_for_diff()
-    if not diff.strip():
-        raise Unusable(f"{printable(saved)} is empty")
+    diff = read_saved(saved) if saved else ask_for_diff()
     write(diff if diff.endswith(b"\n") else diff + b"\n")
     return 0
+
+
+def read_saved(path: str) -> bytes:
+    """Return the diff in a file as it is, after a look that it is JSON."""
+    diff = read_bytes(path)
+    parse(diff, printable(path))
+    return diff
 
 
 def ask_for_diff() -> bytes:

@@ -44,6 +44,7 @@ _KINDS: dict[str, tuple[set[type], str]] = {
     "pods": ({list, _NULL, object}, "a list of strings or null"),
 }
 _fingerprint = re.compile(r"(?:[0-9a-f]{64})?").fullmatch
+_other_digest = re.compile(r"@[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}$", re.IGNORECASE | re.ASCII).search
 is_snapshot_id = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*#[0-9]+").fullmatch
 
 
@@ -139,6 +140,15 @@ def environment_of(snapshot_id: str) -> str:
     aws-beta#4754, aws-beta~1 and aws-beta@{2.hours.ago} are all of aws-beta.
     """
     return re.split(r"[#~@]", snapshot_id, maxsplit=1)[0]
+
+
+def digest_differs(artifact: Artifact) -> bool:
+    """Say whether an artifact's name carries a digest, of whatever kind, that is not its fingerprint."""
+    name = artifact["name"]
+    if "@" not in name:
+        return False
+    _, at, digest = name.lower().partition("@sha256:")
+    return digest != artifact["fingerprint"] if at else bool(_other_digest(name))
 
 
 def image_of(name: str) -> str:
