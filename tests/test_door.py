@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from conftest import ROOT
 from worlds import TOKEN, Ran, World, release_of, set_up, wait_for
 
 from lib import kosli
-from lib.filters import KosliFailed
+from lib.filters import KosliFailed, Unusable
 
 needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self/environ"), reason="needs /proc to see processes")
 SECOND_TOKEN = "Qy3GdU6jBt1HsN8wFz0E"
@@ -417,6 +419,110 @@ def test_the_door_is_the_only_one() -> None:
     for path in (ROOT / "scripts").rglob("*.py"):
         if path.name not in ("kosli.py", "demo.py", "build_venv.py"):
             assert "subprocess" not in path.read_text(), f"{path.name} runs something past the door"
+
+
+# The door from within: its bounds, and what ends a question
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return what puts a CLI of these shell commands first on PATH."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("KOSLI_ORG", "cyber-dojo")
+    monkeypatch.setenv("KOSLI_API_TOKEN", TOKEN)
+    monkeypatch.setattr(kosli, "_stopped", 0)
+
+    def make(body: str, mode: int = 0o755) -> None:
+        (tmp_path / "kosli").write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / "kosli").chmod(mode)
+
+    return make
+
+
+def refusal(*arguments: str) -> str:
+    """Return why the door gives no answer to a question."""
+    with pytest.raises(KosliFailed) as failed:
+        kosli.ask(*arguments)
+    return failed.value.causes[0]
+
+
+def test_a_cli_that_closes_its_streams_and_lives_on(
+    cli: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("exec >&- 2>&-; sleep 60")
+    monkeypatch.setenv("KOSLI_TIMEOUT", "0.5")
+    assert refusal("diff", "snapshots") == "kosli diff snapshots: still running after 0.5 seconds (KOSLI_TIMEOUT)"
+
+
+def test_a_cli_that_cannot_be_run(cli: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cli("true", mode=0o644)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert refusal("version") == "the kosli CLI cannot be run: Permission denied"
+    assert refusal("assert", "a\0b") == "kosli cannot be asked about a value with a NUL character in it"
+
+
+def test_no_question_is_asked_after_a_signal(cli: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("true")
+    monkeypatch.setattr(kosli, "_stopped", signal.SIGTERM)
+    assert refusal("version") == "stopped"
+
+
+@pytest.mark.parametrize(("size", "taken"), [(999, True), (1000, True), (1001, False)])
+def test_an_answer_without_end_is_not_read(
+    size: int, taken: bool, cli: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In several pieces.
+    cli(f"printf %0500d 0; sleep 0.1; printf %0{size - 500}d 0")
+    monkeypatch.setattr(kosli, "_LARGEST_ANSWER", 1000)
+    if taken:
+        assert len(kosli.ask("version").stdout) == size
+    else:
+        assert refusal("version") == "kosli: an answer of more than 1000 bytes"
+
+
+@pytest.mark.parametrize(("end", "read"), [(99.5, False), (100.0, False), (100.5, True)])
+def test_nothing_is_read_when_the_time_is_up(end: float, read: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = subprocess.Popen(["echo", "late"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    monkeypatch.setattr(kosli.time, "monotonic", lambda: 100.0)
+    assert kosli._read(process, end) == ((b"late\n" if read else None), b"")
+    monkeypatch.undo()
+    kosli._end(process)
+
+
+def test_nothing_of_a_question_is_left() -> None:
+    process = kosli._start(["sleep", "60"], dict(os.environ))
+    assert process in kosli._running
+    kosli._end(process)
+    assert process not in kosli._running
+    assert process.returncode == -signal.SIGKILL, "it was waited for"
+    assert process.stdout.closed
+    assert process.stderr.closed
+
+
+@pytest.mark.parametrize(
+    ("timeout", "right"), [("86400", True), ("86400.5", False), ("0.001", True), ("0", False), ("-1", False)]
+)
+def test_a_time_out_is_a_day_at_most(timeout: str, right: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KOSLI_TIMEOUT", timeout)
+    if right:
+        assert kosli._timeout() == float(timeout)
+    else:
+        with pytest.raises(Unusable, match="is no number of seconds"):
+            kosli._timeout()
+
+
+def test_how_a_command_failed() -> None:
+    answer = kosli.Answer("kosli x", 0, b" ", "")
+    said = {code: kosli.failure(answer._replace(code=code)).causes[0] for code in (1, 0, -1, -9)}
+    assert said == {
+        1: "kosli x: exit 1: it said nothing",
+        0: "kosli x: exit 0: it said nothing",
+        -1: "kosli x: ended by signal 1: it said nothing",
+        -9: "kosli x: ended by signal 9: it said nothing",
+    }
+    with pytest.raises(KosliFailed, match=r"^kosli x: exit 0: boom$"):
+        kosli.document_in(answer._replace(said="boom"))
+    assert kosli._last_line(b"first\nlast\n \n") == "last"
 
 
 if sys.platform == "win32":
