@@ -30,7 +30,7 @@ from hostile.scripts import (
     uses,
 )
 
-from lib.filters import LARGE, Unusable, parse
+from lib.filters import LARGE, Unusable, bar, parse, printable, setting, to_json
 
 READERS = [script for script in SCRIPTS if reads_stdin(script)]
 OFFLINE = [script for script in READERS if not asks_kosli(script)]
@@ -336,6 +336,51 @@ def test_a_number_has_64_bits() -> None:
             parse(b"[%d]" % number, "stdin")
 
 
+@pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"[1.0e+400]"])
+def test_a_float_has_64_bits(number: bytes) -> None:
+    with pytest.raises(Unusable, match="does not fit into 64 bits"):
+        parse(number, "stdin")
+
+
+@pytest.mark.parametrize(
+    ("document", "why"),
+    [
+        ([float("nan")], "the answer cannot be written as JSON: Out of range float values are not JSON compliant"),
+        ({"a": b"bytes"}, "the answer cannot be written as JSON: Object of type bytes is not JSON serializable"),
+        (None, "stdin is not usable JSON: it is nested too deeply"),
+    ],
+    ids=["a NaN", "bytes", "a deep list"],
+)
+def test_what_cannot_be_written(document: object, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "orjson", raising=False)
+    if document is None:
+        document = []
+        for _ in range(100_000):
+            document = [document]
+    with pytest.raises(Unusable) as refused:
+        to_json(document)
+    assert refused.value.causes[0].startswith(why)
+
+
+def test_a_value_is_cut_when_it_is_long() -> None:
+    assert printable("x" * 400) == "x" * 400
+    assert printable("x" * 401) == "x" * 400 + "... (401 characters)"
+
+
+def test_a_setting_is_text_whatever_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value, text in ((b"caf\xc3\xa9", "café"), (b"caf\xe9", "caf\ufffd"), (b"cafe", "cafe"), (b"", "default")):
+        monkeypatch.setitem(os.environb, b"FLOWS", value)
+        assert setting("FLOWS", "default") == text
+
+
+def test_the_bar() -> None:
+    assert [bar(done, 4) for done in (0, 1, 4)] == [
+        f"\r[{'.' * 40}] 0/4",
+        f"\r[{'#' * 10}{'.' * 30}] 1/4",
+        f"\r[{'#' * 40}] 4/4",
+    ]
+
+
 def test_the_line_between_the_readers(tmp_path: Path) -> None:
     content = to_bytes(diff([artifact(1)]))
     answers = {
@@ -430,6 +475,28 @@ def test_a_missing_package_is_one_line(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr == b"promotions.py: the Python package orjson is missing: make .venv/.stamp installs it\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        ("MemoryError", 2, "x.py: out of memory\n"),
+        ("BrokenPipeError", 141, ""),
+        ("KeyboardInterrupt(15)", 143, ""),
+        ("OSError(28, 'No space left on device')", 2, "x.py: cannot write: No space left on device\n"),
+        ("Unusable('one', 'two')", 2, "x.py: one\nx.py: two\n"),
+        ("Refused('why')", 1, "x.py: why\n"),
+        ("KosliFailed('how')", 3, "x.py: how\n"),
+    ],
+)
+def test_how_a_script_ends(error: str, code: int, said: str, tmp_path: Path) -> None:
+    """Whatever a script raises is an exit code and lines on stderr."""
+    (tmp_path / "x.py").write_text(
+        f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
+        f"from lib.filters import *\ndef main(argv): raise {error}\nrun(main, '')\n"
+    )
+    done = subprocess.run([sys.executable, tmp_path / "x.py"], env=environment(tmp_path), capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (code, b"", said)
 
 
 def test_out_of_memory_is_one_line(tmp_path: Path) -> None:
