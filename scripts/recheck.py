@@ -14,6 +14,7 @@ exit    0 done, 1 some have changed, or the diff is older than the release, 2 no
 
 settings, from the environment:
   DIGEST      the digest that the approved release must have
+  SINCE       a file with an earlier diff, from right before a deployment: what has landed must be seen in a newer one
   MATCH_BY    as for promotions.py
 
     make -s snapshots | scripts/recheck.py release.json
@@ -22,8 +23,8 @@ settings, from the environment:
 from __future__ import annotations
 
 from lib.diffs import environment_of, label, listed, matcher, read_diff, running_by
-from lib.filters import Refused, printable, read_document, run, say, setting, usage, write_json
-from lib.releases import artifact_of, is_first, read_approved, require_environments, too_old
+from lib.filters import Refused, Unusable, printable, read_document, read_file, run, say, setting, usage, write_json
+from lib.releases import artifact_of, is_first, number_of, read_approved, require_environments, too_old
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,11 +34,11 @@ if TYPE_CHECKING:
     from lib.releases import Release
 
 
-def recheck(approved: Release, diff: Diff) -> tuple[Release, list[str]]:
+def recheck(approved: Release, diff: Diff, since: Diff | None = None) -> tuple[Release, list[str]]:
     """Return the promotions that are left to do, and a note for each that has landed.
 
-    Raises Refused with every promotion that has changed, or when the diff is older than the release, and Unusable for a
-    release of other environments.
+    Raises Refused with every promotion that has changed, when the diff is older than the release, and when one has
+    landed in a diff that is no newer than `since`; Unusable for a release of other environments.
     """
     match = matcher()
     runs_in_from, runs_in_to = running_by(match, diff.running_in_from), running_by(match, diff.running_in_to)
@@ -65,7 +66,18 @@ def recheck(approved: Release, diff: Diff) -> tuple[Release, list[str]]:
             )
     if changes:
         raise Refused(*changes)
+    if notes and since:
+        require_newer(diff.to_snapshot, since.to_snapshot)
     return pending, notes
+
+
+def require_newer(snapshot_id: str, since: str) -> None:
+    """Raise Refused for a snapshot that is no newer than another one, Unusable for one of another environment."""
+    environment, number = environment_of(snapshot_id), number_of(since)
+    if environment_of(since) != environment:
+        raise Unusable(f"SINCE is of {environment_of(since)}, not of {environment}")
+    if number_of(snapshot_id) <= number:
+        raise Refused(f"{snapshot_id} is too old for this release: wait for {environment}#{number + 1} or later")
 
 
 def same(running: Iterable[Artifact], wanted: Iterable[Artifact]) -> bool:
@@ -82,7 +94,9 @@ def main(argv: list[str]) -> int:
     """Read a fresh diff, write what is left of the approved release."""
     (path,) = usage(argv, "APPROVED")
     approved = read_approved(path, setting("DIGEST"))
-    pending, notes = recheck(approved, read_diff(read_document()))
+    before = setting("SINCE")
+    since = read_diff(read_file(before), printable(before)) if before else None
+    pending, notes = recheck(approved, read_diff(read_document()), since)
     write_json(pending)
     for note in notes:
         say(note)

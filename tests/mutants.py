@@ -53,7 +53,7 @@ TARGETS = {
         "bad-input promotions queries in-progress snapshots",
         "test_streams test_properties test_faults",
     ),
-    "scripts/lib/kosli.py": ("snapshots gate verify", "test_door"),
+    "scripts/lib/kosli.py": ("snapshots gate verify attest", "test_door"),
     "scripts/lib/trails.py": ("attest begin-trail kosli-setup", "test_attestations"),
     "scripts/lib/queries.py": ("queries promotions bad-input", "test_queries"),
     "scripts/query.py": ("queries", "test_queries test_streams"),

@@ -482,6 +482,30 @@ def test_a_rollback_of_what_kosli_has_not_recorded(tmp_path: Path) -> None:
     assert "is too old for this release: wait for aws-prod#" in run.summary
 
 
+def test_a_rollback_of_what_kosli_has_not_recorded_since_the_approval(tmp_path: Path) -> None:
+    """Production has moved on since the release was found, but not since it was deployed."""
+    stage = Stage(tmp_path, two_behind(mood={"deploy_ignored": ["web-ci"]}))
+    stage.while_waiting(*PROD_MOVES_ON)
+    run = stage.run(inputs={"flows": "web-ci"}, variables={"VERIFY_TIMEOUT": "0"})
+    assert run.results == {**ALL_WELL, "verify": "failure"}
+    run = stage.run("rollback.yml", inputs={"run": "1001"}, run_id=1002)
+    assert run.code != 0
+    assert run.results == stopped_at("find-promotions")
+    assert attested(run, "run-1002") == {"release": False}
+    assert run.deployments == []
+    assert "is too old for this release: wait for aws-prod#" in run.summary
+
+
+def test_a_rollback_of_a_preview(stage: Stage) -> None:
+    """Nothing was deployed."""
+    assert stage.run(inputs={"preview": "true"}).results == stopped_before("approve")
+    run = stage.run("rollback.yml", inputs={"run": "1001"}, run_id=1002)
+    assert run.code != 0
+    assert run.results == stopped_at("find-promotions")
+    assert nothing_happened(run)
+    assert "has not come to its deployment" in run.summary
+
+
 def test_a_rollback_of_what_production_no_longer_runs(stage: Stage) -> None:
     """Nobody is asked to approve it."""
     assert stage.run().results == ALL_WELL
