@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check that a workflow run is one whose release may be rolled back: a promotion, or a rollback, of this repository.
+"""Check that a workflow run is one whose release may be rolled back: a promotion of this repository.
 
 Any workflow can keep something under the name `release`: one that a pull request has changed, or the one of a branch
 that nobody has reviewed. And a release says from which repository the deployment's code comes.
@@ -24,15 +24,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-WORKFLOWS = (".github/workflows/promote.yml", ".github/workflows/rollback.yml")
+# Not a rollback: the way forward from one is a new promotion, with the gate in FROM.
+WORKFLOWS = (".github/workflows/promote.yml",)
 
 
 def check(found: Any, number: str, repository: str, branch: str) -> None:
-    """Raise Refused for a run that is not a promotion or a rollback, dispatched on this branch of this repository."""
+    """Raise Refused for a run that is not a promotion, dispatched on this branch of this repository."""
     try:
         facts = {
             "number": str(found["id"]),
-            "workflow": str(found["path"]).partition("@")[0],
+            "workflow": str(found["path"]).removesuffix(f"@{branch}").removesuffix(f"@refs/heads/{branch}"),
             "event": found["event"],
             "repository": found["head_repository"]["full_name"],
             "branch": found["head_branch"],

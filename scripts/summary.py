@@ -25,7 +25,7 @@ import re
 from collections import Counter, namedtuple
 
 from lib.commit_urls import commit_page, parse
-from lib.diffs import read_diff
+from lib.diffs import read_diff, running_by
 from lib.filters import Unusable, printable, read_document, read_file, run, setting, usage, write
 from lib.pages import (
     LONGEST_REASON,
@@ -49,6 +49,7 @@ from rollback import why_not
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from lib.diffs import Artifact, Diff
@@ -81,7 +82,8 @@ def refused_page(inputs: Inputs, most: int) -> list[str]:
     lines = [line for line in lines if line]
     reasons = [f"- {text(line, LONGEST_REASON)}" for line in lines[:most]]
     return [
-        f"## ⛔ Refused: nothing is promoted into {text(environments(diff)[1])}",
+        f"## ⛔ Refused: nothing {'more ' if len(left(inputs)) < len(release) else ''}is promoted into "
+        f"{text(environments(diff)[1])}",
         cut(reasons, most, len(lines)),
         f"Compared: {snapshots(release, diff)}" if diff else "",
         f"### What would have changed\n\n{table(inputs, most)}" if release else "",
@@ -104,7 +106,7 @@ def proposal_page(inputs: Inputs, most: int) -> list[str]:
         objections(inputs, most),
         mermaid(drawn(inputs)),
         *what_is_left(inputs, most),
-        what_the_rollback_is(release, most),
+        "" if is_rollback(release, to) else what_the_rollback_is(release, most),
     ]
 
 
@@ -114,8 +116,9 @@ def headline(inputs: Inputs) -> str:
     to, key = environments(diff)[1], service_key()
     running = (*diff.running_in_from, *diff.running_in_to) if diff else ()
     total = len({key(artifact) for artifact in running})
-    count = f"{len(release)} of {total}" if total else f"{len(release)}"
-    noun = "service" if (total or len(release)) == 1 else "services"
+    change = len(left(inputs))
+    count = f"{change} of {total}" if total else f"{change}"
+    noun = "service" if (total or change) == 1 else "services"
     return f"## {'⏪ Rollback: ' if is_rollback(release, to) else ''}{count} {noun} will change in {text(to)}"
 
 
@@ -123,11 +126,13 @@ def facts_to_decide_on(inputs: Inputs) -> list[str]:
     """Return, a line each: the evidence, the way back, what was left out, what was compared."""
     release, diff = inputs.release, inputs.diff
     stuck = [artifact_of(promotion, "incoming") for promotion in release if why_not(promotion)]
-    way = f"{GOOD} a rollback brings back all that is replaced"
-    if stuck:
-        way = f"{DOUBTFUL} a rollback cannot undo {len(stuck)} of {len(release)}: {some(stuck)}"
+    way = f"**Way back:** {GOOD} a rollback brings back all that is replaced"
+    if is_rollback(release, environments(diff)[1]):
+        way = "**Way forward:** a new promotion, from what runs then"
+    elif stuck:
+        way = f"**Way back:** {DOUBTFUL} a rollback cannot undo {len(stuck)} of {len(release)}: {some(stuck)}"
     waiting = untouched(release, diff)[1] if diff else []
-    found = [f"**Evidence:** {evidence(inputs)}", f"**Way back:** {way}"]
+    found = [f"**Evidence:** {evidence(inputs)}", way]
     if waiting:
         found.append(f"**Left out:** {DOUBTFUL} {some(waiting)}")
     return [*found, f"**Compared:** {snapshots(release, diff)}"]
@@ -141,10 +146,12 @@ def some(artifacts: list[Artifact], most: int = 3) -> str:
 
 def answers(inputs: Inputs) -> list[str]:
     """Return what a yes and a no would do, and what exactly the yes is for."""
-    to, count = text(environments(inputs.diff)[1]), len(inputs.release)
+    to, count = text(environments(inputs.diff)[1]), len(left(inputs))
     what = "this artifact" if count == 1 else f"these {count} artifacts, in parallel,"
     return [
-        f"**Yes** deploys {what} by digest, unless an environment has moved on by then. **No** leaves {to} as it is.",
+        f"**Yes** deploys {what} by digest, unless an environment has moved on by then. **No** leaves {to} as it is."
+        if count
+        else f"**Yes** deploys nothing: {to} runs all of it already.",
         f"**Digest** of what is approved: `{digest(inputs.release)}`",
     ]
 
@@ -198,15 +205,45 @@ def verdict_cell(verdict: Any) -> str:
     return f"{_SIGNS.get(word, DOUBTFUL)} {link(text(word), facts(verdict, 'html_url'))}"
 
 
+def running_in_to(inputs: Inputs) -> Callable[[Promotion], list[Artifact] | None]:
+    """Return what gives the artifacts of a promotion's service that TO runs now, None without a diff that says so."""
+    if not inputs.diff:
+        return lambda promotion: None
+    key = service_key()
+    running = running_by(key, inputs.diff.running_in_to)
+    return lambda promotion: running.get(key(artifact_of(promotion, "incoming")), [])
+
+
+def is_there(promotion: Promotion, running: list[Artifact] | None) -> bool:
+    """Say whether TO runs a promotion's incoming artifact already, and no other of its service."""
+    return running is not None and [a["fingerprint"] for a in running] == [promotion["incoming_fingerprint"]]
+
+
+def left(inputs: Inputs) -> list[Promotion]:
+    """Return the promotions that change anything: of a rollback, or a refusal after a deployment, some may be there."""
+    running = running_in_to(inputs)
+    return [promotion for promotion in inputs.release if not is_there(promotion, running(promotion))]
+
+
+def runs_now(promotion: Promotion, running: list[Artifact] | None) -> str:
+    """Return what TO runs of a service, as the diff has it, or without one as the release has it."""
+    if running is None:
+        running = [] if is_first(promotion) else [artifact_of(promotion, "outgoing")]
+    if is_there(promotion, running):
+        return f"{GOOD} as it will"
+    return ", ".join(map(version, running[:3])) or ("🆕 first deployment" if is_first(promotion) else "nothing of it")
+
+
 def table(inputs: Inputs, most: int) -> str:
     """Return one row a promotion: what runs, what will run, the difference, where it comes from, the verdicts."""
     release = inputs.release
     heads = ["service", "runs now", "will run", "difference", "provider", *places(inputs).values()]
     called = names(artifact_of(promotion, "incoming") for promotion in release)
+    running = running_in_to(inputs)
     rows = [
         [
             text(name),
-            "🆕 first deployment" if is_first(promotion) else version(artifact_of(promotion, "outgoing")),
+            runs_now(promotion, running(promotion)),
             version(artifact_of(promotion, "incoming")),
             difference(promotion),
             text(promotion["incoming_repo_provider"]),
@@ -276,7 +313,11 @@ def outcome_page(inputs: Inputs, most: int) -> list[str]:
         "### How to go on\n\n"
         "- **Go on:** re-run the job *recheck*, which runs what follows it too. What has landed is left alone, and it "
         "is refused if an environment has moved on.\n"
-        f"- **Go back:** run the workflow *rollback* with the run number {number}."
+        + (
+            "- **Go forward:** start the workflow *promote* anew."
+            if is_rollback(release, environments(inputs.diff)[1])
+            else f"- **Go back:** run the workflow *rollback* with the run number {number}."
+        )
     )
     seen = list(dict.fromkeys(facts(each, "snapshot_id") for each in outcomes if facts(each, "snapshot_id")))
     ended = f"{GOOD if landed == len(release) else BAD} {to} runs {landed} of {len(release)} as approved"

@@ -84,7 +84,7 @@ def looks(
             diff = ask_for_diff(environments, rest)
             old = too_old(approved, diff.from_snapshot, diff.to_snapshot)
             if old:
-                raise KosliFailed(old[0])
+                raise KosliFailed("; ".join(old))
             known = with_seconds(outcomes(approved, diff), known, time.monotonic() - start)
             yield known, ""
             if all(each["outcome"] == "landed" for each in known):

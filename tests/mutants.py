@@ -231,7 +231,10 @@ def expected_of(case: Path) -> tuple[str, str, str]:
 
 def main(argv: list[str]) -> int:
     """Try the mutants of the files whose path holds a word of MUTATE, of each SAMPLE one."""
-    words, sample = os.environ.get("MUTATE", "").split() or [""], int(os.environ.get("SAMPLE", "1"))
+    words, every = os.environ.get("MUTATE", "").split() or [""], os.environ.get("SAMPLE", "1")
+    if not every.isdecimal() or not int(every):
+        raise SystemExit(f"SAMPLE: {every} is no number of mutants, of which one is tried")
+    sample = int(every)
     start = time.monotonic()
     work = [(path, *mutant) for path in TARGETS if any(word in path for word in words) for mutant in mutants(path)]
     if sample > 1:

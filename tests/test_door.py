@@ -225,7 +225,11 @@ OF_THE_CI = {
 }
 OF_THE_CLOUD = {
     **{f"AWS_{name}": "x" for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "CA_BUNDLE")},
-    **dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION", "DOCKER_HOST"), "x"),
+    **dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_ROLE_ARN"), "x"),
+    **dict.fromkeys(("AWS_SHARED_CREDENTIALS_FILE", "AWS_ROLE_SESSION_NAME", "AWS_WEB_IDENTITY_TOKEN_FILE"), "x"),
+    **{f"AWS_CONTAINER_CREDENTIALS_{name}_URI": "x" for name in ("RELATIVE", "FULL")},
+    **{f"AWS_CONTAINER_AUTHORIZATION_TOKEN{name}": "x" for name in ("", "_FILE")},
+    "DOCKER_HOST": "x",
 }
 OF_NOBODY = {
     **{
@@ -238,7 +242,7 @@ OF_NOBODY = {
         )
     },
     **{f"KOSLI_{name}": "true" for name in ("DEBUG", "COMPLIANT", "HELP", "USE_EMPTY_TEMPLATE")},
-    **dict.fromkeys(("GITHUB_TOKEN", "GH_TOKEN", "AWS_PROFILE", "ACTIONS_RUNTIME_TOKEN"), "secret"),
+    **dict.fromkeys(("GITHUB_TOKEN", "GH_TOKEN", "ACTIONS_RUNTIME_TOKEN"), "secret"),
     **dict.fromkeys(("GITHUB_OUTPUT", "GITHUB_ENV", "LD_LIBRARY_PATH", "PYTHONPATH", "GIT_DIR"), "/nowhere"),
     "KOSLI_DRY_RUN": "false",
     "KOSLI_TIMEOUT": "60",

@@ -124,6 +124,16 @@ def test_a_deployment_in_progress(tmp_path: Path) -> None:
     assert "aws-beta: web-ci: a deployment is in progress" in told(run, "release")["refused"]
 
 
+def test_more_reasons_than_the_environment_holds(tmp_path: Path) -> None:
+    both = [artifact(f"service-{number}-{'x' * 40}", build) for number in range(400) for build in ("new", "old")]
+    run = Stage(tmp_path, world([*both, NGINX], [NGINX])).run()
+    assert run.code != 0
+    assert run.results == stopped_at("find-promotions")
+    assert attested(run) == {"release": False}
+    assert 90_000 < len(told(run, "release")["refused"]) <= 100_000
+    assert run.summary.count("a deployment is in progress") > 200
+
+
 @pytest.mark.parametrize(
     ("mood", "said"),
     [
@@ -468,6 +478,33 @@ def test_a_rollback(stage: Stage) -> None:
     }
     assert run.deployments == sorted([SAVER_BEFORE["name"], WEB_BEFORE["name"]])
     assert run.running("aws-prod") == BEFORE
+
+
+def test_a_rollback_of_what_has_half_landed(tmp_path: Path) -> None:
+    """The page says what production runs now, and what the yes would change of it."""
+    stage = Stage(tmp_path, two_behind(mood={"deploy_ignored": ["web-ci"]}))
+    assert stage.run(variables={"VERIFY_TIMEOUT": "0"}).results == {**ALL_WELL, "verify": "failure"}
+    run = stage.run("rollback.yml", inputs={"run": "1001"}, run_id=1002)
+    assert run.code == 0, run.trouble
+    assert run.results == ALL_WELL
+    assert run.deployments == [SAVER_BEFORE["name"]]
+    assert run.running("aws-prod") == BEFORE
+    assert "Rollback: 1 of 3 services will change in aws-prod" in run.summary
+    assert "**Yes** deploys this artifact by digest" in run.summary
+    assert "| web | ✅ as it will |" in run.summary
+
+
+def test_a_rollback_of_a_rollback(stage: Stage) -> None:
+    """The way forward is a new promotion, whose gate looks at where the artifacts run."""
+    assert stage.run().results == ALL_WELL
+    assert stage.run("rollback.yml", inputs={"run": "1001"}, run_id=1002).results == ALL_WELL
+    run = stage.run("rollback.yml", inputs={"run": "1002"}, run_id=1003)
+    assert run.results == stopped_at("find-promotions")
+    assert attested(run, "run-1003") == {"release": False}
+    assert run.deployments == []
+    run = stage.run(run_id=1004)
+    assert run.results == ALL_WELL
+    assert run.running("aws-prod") == BOTH
 
 
 def test_a_rollback_of_what_kosli_has_not_recorded(tmp_path: Path) -> None:

@@ -156,7 +156,16 @@ def test_the_flow_is_told_where_an_image_is_not_named_after_it() -> None:
         {"name": "registry/payments:1", "flow": "basket-ci", "fingerprint": ""},
         {"name": "registry/payments:1", "flow": "", "fingerprint": ""},
     ]
-    assert list(names(artifacts)) == ["payments", "payments (basket-ci)", "payments"]
+    assert list(names(artifacts)) == ["payments (payments-ci)", "payments (basket-ci)", "payments"]
+    assert list(names([artifacts[0], artifacts[0]])) == ["payments", "payments"], "it is one"
+    for flow, told in (
+        ("payments", False),
+        ("payments-build", False),
+        ("x-payments-mirror", True),
+        ("repayments-ci", True),
+    ):
+        (name,) = names([{"name": "registry/payments:1", "flow": flow, "fingerprint": ""}])
+        assert name == (f"payments ({flow})" if told else "payments")
 
 
 def called(name: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import namedtuple
+from collections import Counter, namedtuple
 
 from lib.commit_urls import commit_page, parse
 from lib.diffs import environment_of, image_of, matcher
@@ -71,13 +71,16 @@ def service(artifact: Artifact) -> str:
 
 
 def names(artifacts: Iterable[Artifact]) -> Iterator[str]:
-    """Yield what people call these artifacts, each with its flow where that is not named after it.
+    """Yield what people call these artifacts, each with its flow where that is not named after it, or two share a name.
 
     The flow decides what replaces what; anybody can give an image the name of another service.
     """
+    artifacts = list(artifacts)
+    times = Counter(name for name, _ in {(service(artifact), artifact["flow"]) for artifact in artifacts})
     for artifact in artifacts:
         name, flow = service(artifact), artifact["flow"]
-        yield f"{name} ({_short(flow)})" if flow and name not in flow else name
+        known = times[name] == 1 and (flow == name or flow.startswith(f"{name}-"))
+        yield f"{name} ({_short(flow)})" if flow and not known else name
 
 
 def _short(name: str) -> str:
