@@ -30,7 +30,7 @@ from hostile.scripts import (
     uses,
 )
 
-from lib.filters import LARGE, Unusable, bar, parse, printable, setting, to_json
+from lib.filters import LARGE, Unusable, bar, parse, printable, read_file, setting, to_json
 
 READERS = [script for script in SCRIPTS if reads_stdin(script)]
 OFFLINE = [script for script in READERS if not asks_kosli(script)]
@@ -360,6 +360,16 @@ def test_what_cannot_be_written(document: object, why: str, monkeypatch: pytest.
     with pytest.raises(Unusable) as refused:
         to_json(document)
     assert refused.value.causes[0].startswith(why)
+
+
+def test_an_empty_file_is_what_the_caller_takes_it_for(tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.json"
+    path.write_bytes(b"")
+    with pytest.raises(Unusable, match="is empty"):
+        read_file(str(path))
+    assert read_file(str(path), empty=[]) == []
+    path.write_bytes(b'[{"verdict": "error"}]')
+    assert read_file(str(path)) == read_file(str(path), empty=[]) == [{"verdict": "error"}]
 
 
 def test_a_value_is_cut_when_it_is_long() -> None:
