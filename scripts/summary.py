@@ -407,8 +407,8 @@ def cut(lines: list[str], most: int, total: int) -> str:
 
 
 def drawn(inputs: Inputs) -> Picture:
-    """Return the picture that belongs on the page. Of what is refused, nothing arrives."""
-    return picture([] if inputs.refused else inputs.release, inputs.diff)
+    """Return the picture that belongs on the page. Of what is refused, or there already, nothing arrives."""
+    return picture([] if inputs.refused else left(inputs), inputs.diff)
 
 
 def mermaid(shown: Picture, most: int = 12) -> str:
