@@ -30,10 +30,10 @@ def row(fingerprint: str, flow: str = "shop-ci", name: str = "shop:1") -> dict[s
     return {"fingerprint": fingerprint, "name": name, "flow": flow}
 
 
-def diff(*in_prod: dict[str, Any], number: int = 7) -> dict[str, Any]:
+def diff(*in_prod: dict[str, Any], number: int = 7, beta: int = 9) -> dict[str, Any]:
     """Return a diff in which prod runs these artifacts."""
     return {
-        "snappish1": {"snapshot_id": "aws-beta#9", "artifacts": []},
+        "snappish1": {"snapshot_id": f"aws-beta#{beta}", "artifacts": []},
         "snappish2": {"snapshot_id": f"aws-prod#{number}", "artifacts": list(in_prod)},
         "changed": {"artifacts": []},
         "not-changed": {"artifacts": []},
@@ -171,6 +171,21 @@ def test_an_answer_that_is_no_diff_is_a_question_that_failed(monkeypatch: pytest
         "kosli diff snapshots: snappish1.snapshot_id: missing instead of ENVIRONMENT#NUMBER",
         "",
     ]
+
+
+def test_an_answer_that_is_older_than_the_release_is_a_question_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(
+        monkeypatch, diff(row(NEW), beta=8), diff(row(NEW), number=6), diff(row(NEW), number=6, beta=8), diff(row(NEW))
+    )
+    looks = clock.look()
+    assert [trouble for _, trouble in looks] == [
+        "aws-beta#8 is too old for this release: wait for aws-beta#9 or later",
+        "aws-prod#6 is too old for this release: wait for aws-prod#7 or later",
+        "aws-beta#8 is too old for this release: wait for aws-beta#9 or later; "
+        "aws-prod#6 is too old for this release: wait for aws-prod#7 or later",
+        "",
+    ]
+    assert [bool(known) for known, _ in looks] == [False, False, False, True]
 
 
 def test_wrong_settings_are_no_question_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
