@@ -9,13 +9,13 @@ An approval can come days after the proposal, and a deployment can half fail. Ea
 
 stdin   a fresh diff (make snapshots)
 stdout  the pending promotions, as they were approved; [] when all have landed
-exit    0 done, 1 some have changed, or the diff is older than the release, 2 not a diff, not the approved release,
-        or not of the same environments
+exit    0 done, 1 some have changed, the diff is older than the release, or nothing is left to do, 2 not a diff, not the
+        approved release, or not of the same environments
 
 settings, from the environment:
-  DIGEST      the digest that the approved release must have
-  SINCE       a file with an earlier diff, from right before a deployment: what has landed must be seen in a newer one
-  MATCH_BY    as for promotions.py
+  DIGEST          the digest that the approved release must have
+  NOTHING_LEFT    accept (default), or refuse: what becomes of a release of which all has landed
+  MATCH_BY        as for promotions.py
 
     make -s snapshots | scripts/recheck.py release.json
 """
@@ -23,8 +23,8 @@ settings, from the environment:
 from __future__ import annotations
 
 from lib.diffs import environment_of, label, listed, matcher, read_diff, running_by
-from lib.filters import Refused, Unusable, printable, read_document, read_file, run, say, setting, usage, write_json
-from lib.releases import artifact_of, is_first, number_of, read_approved, require_environments, too_old
+from lib.filters import Refused, choice, printable, read_document, run, say, setting, usage, write_json
+from lib.releases import artifact_of, is_first, read_approved, require_environments, too_old
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,13 +34,14 @@ if TYPE_CHECKING:
     from lib.releases import Release
 
 
-def recheck(approved: Release, diff: Diff, since: Diff | None = None) -> tuple[Release, list[str]]:
+def recheck(approved: Release, diff: Diff) -> tuple[Release, list[str]]:
     """Return the promotions that are left to do, and a note for each that has landed.
 
-    Raises Refused with every promotion that has changed, when the diff is older than the release, and when one has
-    landed in a diff that is no newer than `since`; Unusable for a release of other environments.
+    Raises Refused with every promotion that has changed, when the diff is older than the release, and with NOTHING_LEFT
+    when all has landed; Unusable for a release of other environments.
     """
     match = matcher()
+    refuse_nothing = choice("NOTHING_LEFT", ("accept", "refuse")) == "refuse"
     runs_in_from, runs_in_to = running_by(match, diff.running_in_from), running_by(match, diff.running_in_to)
     from_environment, to_environment = environment_of(diff.from_snapshot), environment_of(diff.to_snapshot)
     require_environments(approved, from_environment, to_environment)
@@ -66,18 +67,9 @@ def recheck(approved: Release, diff: Diff, since: Diff | None = None) -> tuple[R
             )
     if changes:
         raise Refused(*changes)
-    if notes and since:
-        require_newer(diff.to_snapshot, since.to_snapshot)
+    if notes and not pending and refuse_nothing:
+        raise Refused(f"{diff.to_snapshot}: nothing is left to do: {to_environment} runs all of it already", *notes)
     return pending, notes
-
-
-def require_newer(snapshot_id: str, since: str) -> None:
-    """Raise Refused for a snapshot that is no newer than another one, Unusable for one of another environment."""
-    environment, number = environment_of(snapshot_id), number_of(since)
-    if environment_of(since) != environment:
-        raise Unusable(f"SINCE is of {environment_of(since)}, not of {environment}")
-    if number_of(snapshot_id) <= number:
-        raise Refused(f"{snapshot_id} is too old for this release: wait for {environment}#{number + 1} or later")
 
 
 def same(running: Iterable[Artifact], wanted: Iterable[Artifact]) -> bool:
@@ -94,9 +86,7 @@ def main(argv: list[str]) -> int:
     """Read a fresh diff, write what is left of the approved release."""
     (path,) = usage(argv, "APPROVED")
     approved = read_approved(path, setting("DIGEST"))
-    before = setting("SINCE")
-    since = read_diff(read_file(before), printable(before)) if before else None
-    pending, notes = recheck(approved, read_diff(read_document()), since)
+    pending, notes = recheck(approved, read_diff(read_document()))
     write_json(pending)
     for note in notes:
         say(note)

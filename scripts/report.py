@@ -239,7 +239,8 @@ def told(shown: Picture, most: int) -> str:
     sentences = []
     for start, found in lists:
         more = f", and {len(found) - most} more" if len(found) > most else ""
-        words = ", ".join(" replaces ".join(versioned(each)) for each in found[:most])
+        called = iter(versioned(artifact for each in found[:most] for artifact in each))
+        words = ", ".join(" replaces ".join(next(called) for _ in each) for each in found[:most])
         sentences += [f"{start}{words}{more}."] if found else []
     return " ".join(sentences)
 

@@ -457,7 +457,12 @@ def read_inputs() -> Inputs:
             raise
         release = []
     # Only now: in the pipe of make, the diff is whole when stdin has ended.
-    diff = read_diff(read_file(path), printable(path)) if path else None
+    try:
+        diff = read_diff(read_file(path), printable(path)) if path else None
+    except Unusable:
+        if not refused:
+            raise
+        diff = None
     if not refused:
         require_environments(release, *environments(diff))
     verdicts = read_verdicts(setting("VERDICTS")) if setting("VERDICTS") else None

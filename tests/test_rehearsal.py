@@ -134,6 +134,16 @@ def test_more_reasons_than_the_environment_holds(tmp_path: Path) -> None:
     assert run.summary.count("a deployment is in progress") > 200
 
 
+def test_an_answer_that_is_json_and_no_diff(tmp_path: Path) -> None:
+    mood = {"garbage": '{"message": "deprecated"}', "only": ["diff snapshots"]}
+    run = Stage(tmp_path, two_behind(mood=mood)).run()
+    assert run.code != 0
+    assert run.results == stopped_at("find-promotions")
+    assert attested(run) == {"release": False}
+    assert nothing_happened(run)
+    assert "snappish1: missing" in run.summary
+
+
 @pytest.mark.parametrize(
     ("mood", "said"),
     [
@@ -494,6 +504,19 @@ def test_a_rollback_of_what_has_half_landed(tmp_path: Path) -> None:
     assert "| web | ✅ as it will |" in run.summary
 
 
+def test_a_rollback_of_what_had_half_landed_when_it_was_rechecked(tmp_path: Path) -> None:
+    """What is deployed now was deployed before: no newer snapshot will come until the rollback makes one."""
+    stage = Stage(tmp_path, two_behind(mood={"deploy_ignored": ["web-ci"]}))
+    stage.while_waiting(f"stand-in-deploy aws-prod {SAVER['fingerprint']}", "record-in-rehearsal aws-prod")
+    assert stage.run(variables={"VERIFY_TIMEOUT": "0"}).results == {**ALL_WELL, "verify": "failure"}
+    (stage.props / "while-waiting").unlink()
+    run = stage.run("rollback.yml", inputs={"run": "1001"}, run_id=1002)
+    assert run.code == 0, run.trouble
+    assert run.results == ALL_WELL
+    assert run.deployments == [SAVER_BEFORE["name"]]
+    assert run.running("aws-prod") == BEFORE
+
+
 def test_a_rollback_of_a_rollback(stage: Stage) -> None:
     """The way forward is a new promotion, whose gate looks at where the artifacts run."""
     assert stage.run().results == ALL_WELL
@@ -530,7 +553,7 @@ def test_a_rollback_of_what_kosli_has_not_recorded_since_the_approval(tmp_path: 
     assert run.results == stopped_at("find-promotions")
     assert attested(run, "run-1002") == {"release": False}
     assert run.deployments == []
-    assert "is too old for this release: wait for aws-prod#" in run.summary
+    assert "nothing is left to do: aws-prod runs all of it already" in run.summary
 
 
 def test_a_rollback_of_a_preview(stage: Stage) -> None:
@@ -540,7 +563,8 @@ def test_a_rollback_of_a_preview(stage: Stage) -> None:
     assert run.code != 0
     assert run.results == stopped_at("find-promotions")
     assert nothing_happened(run)
-    assert "has not come to its deployment" in run.summary
+    assert attested(run, "run-1002") == {"release": False}
+    assert "is too old for this release" in run.summary
 
 
 def test_a_rollback_of_what_production_no_longer_runs(stage: Stage) -> None:

@@ -20,7 +20,7 @@ from markdown_it import MarkdownIt
 
 from lib.diffs import read_diff
 from lib.filters import printable
-from lib.pages import LONGEST_TEXT, Picture, names, text
+from lib.pages import LONGEST_TEXT, Picture, names, text, versioned
 from lib.releases import build
 from promotions import promotions
 from summary import LARGEST_PAGE, Inputs, mermaid, read_verdicts, summary
@@ -158,6 +158,7 @@ def test_the_flow_is_told_where_an_image_is_not_named_after_it() -> None:
     ]
     assert list(names(artifacts)) == ["payments (payments-ci)", "payments (basket-ci)", "payments"]
     assert list(names([artifacts[0], artifacts[0]])) == ["payments", "payments"], "it is one"
+    assert versioned(artifacts[:2]) == ["payments (payments-ci)", "payments (basket-ci)"]
     for flow, told in (
         ("payments", False),
         ("payments-build", False),

@@ -57,7 +57,7 @@ PERMISSIONS = {
 }
 # Each secret that a job sees, and in how many of its steps.
 SECRETS = {
-    "find-promotions": {"secrets.KOSLI_API_TOKEN": 3, "github.token": 3},
+    "find-promotions": {"secrets.KOSLI_API_TOKEN": 3, "github.token": 2},
     "sdlc-control-gate": {"secrets.KOSLI_API_TOKEN": 1},
     "propose": {"secrets.KOSLI_API_TOKEN": 2},
     "approve": {"github.token": 1, "secrets.KOSLI_API_TOKEN": 1},
@@ -74,15 +74,14 @@ STEP_IF = {
         "Look up the run that is rolled back": "inputs.rollback_of",
         "Was it a promotion?": "inputs.rollback_of",
         "Take the release that is rolled back": "inputs.rollback_of",
-        "Take the comparison right before it was deployed": "inputs.rollback_of",
-        "Say that the run has deployed nothing": "failure()"
-        " && (steps.release.outcome == 'failure' || steps.rechecked.outcome == 'failure')",
+        "Say that the run has kept no release": "failure() && steps.release.outcome == 'failure'",
         "Turn it round": "inputs.rollback_of",
         "Can it be turned round now?": "inputs.rollback_of",
         "Say that there is nothing to do": "steps.outputs.outputs.any == 'false'",
         "Say why there is no release": "failure()",
         "Attest the refusal": "failure() && (steps.in-progress.outcome == 'failure'"
         " || steps.promotions.outcome == 'failure' || steps.run.outcome == 'failure'"
+        " || steps.release.outcome == 'failure'"
         " || steps.rollback.outcome == 'failure' || steps.still.outcome == 'failure'"
         " || steps.outputs.outcome == 'failure')",
     },
@@ -339,17 +338,12 @@ def a_rollback_goes_through_the_same_jobs(workflows: Workflows) -> None:
     assert job["secrets"] == {name: f"${{{{ secrets.{name} }}}}" for name in ("KOSLI_API_TOKEN", "GITLAB_TOKEN")}
     steps = promote(workflows)["find-promotions"]["steps"]
     known = step_that_runs(promote(workflows)["find-promotions"], "promotion_run.py")
-    taken = [step for step in steps if step.get("with", {}).get("run-id")]
-    assert [step["with"]["name"] for step in taken] == ["release", "rechecked"]
-    for step in taken:
-        assert step["with"]["run-id"] == known["env"]["ROLLBACK_OF"] == "${{ inputs.rollback_of }}"
-        assert steps.index(known) < steps.index(step), "whose release it is comes first"
+    (taken,) = [step for step in steps if step.get("with", {}).get("run-id")]
+    assert taken["with"]["run-id"] == known["env"]["ROLLBACK_OF"] == "${{ inputs.rollback_of }}"
+    assert steps.index(known) < steps.index(taken), "whose release it is comes first"
     still = step_that_runs(promote(workflows)["find-promotions"], "recheck.py")
     assert (still["id"], "<diff.json" in still["run"]) == ("still", True)
-    (kept,) = [s for s in promote(workflows)["recheck"]["steps"] if "actions/upload-artifact@" in s.get("uses", "")]
-    assert (kept["with"]["name"], kept["with"]["path"]) == ("rechecked", "now.json")
-    assert "if" not in kept
-    assert still["env"] == {"SINCE": f"{taken[1]['with']['path']}/{kept['with']['path']}"}
+    assert still["env"] == {"NOTHING_LEFT": "refuse"}
     gate = step_that_runs(promote(workflows)["sdlc-control-gate"], "gate.py")
     assert gate["env"]["RUNS_IN"] == "${{ inputs.rollback_of && env.TO_ENV || env.FROM_ENV }}"
 
@@ -434,7 +428,7 @@ INSIDE += (
     "RECHECKED",
     "DEPLOYED",
     "REFUSED",
-    "SINCE",
+    "NOTHING_LEFT",
 )
 
 

@@ -150,7 +150,8 @@ def picture(release: Release, diff: Diff | None) -> Picture:
 
 def versioned(artifacts: Iterable[Artifact]) -> list[str]:
     """Return what people call these artifacts, each with its version."""
-    return [f"{name} {short_version(a)}".strip() for a in artifacts for name in names([a])]
+    artifacts = list(artifacts)
+    return [f"{name} {short_version(artifact)}".strip() for name, artifact in zip(names(artifacts), artifacts)]
 
 
 def facts(document: Any, key: str) -> str:
