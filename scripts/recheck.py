@@ -14,7 +14,7 @@ exit    0 done, 1 some have changed, the diff is older than the release, or noth
 
 settings, from the environment:
   DIGEST          the digest that the approved release must have
-  NOTHING_LEFT    accept (default), or refuse: what becomes of a release of which all has landed
+  NOTHING_LEFT    accept (default), or refuse: what becomes of a release of which nothing is left to do
   MATCH_BY        as for promotions.py
 
     make -s snapshots | scripts/recheck.py release.json
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 def recheck(approved: Release, diff: Diff) -> tuple[Release, list[str]]:
     """Return the promotions that are left to do, and a note for each that has landed.
 
-    Raises Refused with every promotion that has changed, when the diff is older than the release, and with NOTHING_LEFT
-    when all has landed; Unusable for a release of other environments.
+    Raises Refused with every promotion that has changed, when the diff is older than the release, and by NOTHING_LEFT
+    when nothing is left to do; Unusable for a release of other environments.
     """
     match = matcher()
     refuse_nothing = choice("NOTHING_LEFT", ("accept", "refuse")) == "refuse"
@@ -67,7 +67,7 @@ def recheck(approved: Release, diff: Diff) -> tuple[Release, list[str]]:
             )
     if changes:
         raise Refused(*changes)
-    if notes and not pending and refuse_nothing:
+    if refuse_nothing and not pending:
         raise Refused(f"{diff.to_snapshot}: nothing is left to do: {to_environment} runs all of it already", *notes)
     return pending, notes
 

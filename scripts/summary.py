@@ -49,7 +49,6 @@ from rollback import why_not
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from lib.diffs import Artifact, Diff
@@ -205,30 +204,28 @@ def verdict_cell(verdict: Any) -> str:
     return f"{_SIGNS.get(word, DOUBTFUL)} {link(text(word), facts(verdict, 'html_url'))}"
 
 
-def running_in_to(inputs: Inputs) -> Callable[[Promotion], list[Artifact] | None]:
-    """Return what gives the artifacts of a promotion's service that TO runs now, None without a diff that says so."""
+def running_now(inputs: Inputs) -> list[list[Artifact]]:
+    """Return what TO runs of each promotion's service now: as the diff has it, or without one as the release has it."""
     if not inputs.diff:
-        return lambda promotion: None
+        return [[] if is_first(promotion) else [artifact_of(promotion, "outgoing")] for promotion in inputs.release]
     key = service_key()
     running = running_by(key, inputs.diff.running_in_to)
-    return lambda promotion: running.get(key(artifact_of(promotion, "incoming")), [])
+    return [running.get(key(artifact_of(promotion, "incoming")), []) for promotion in inputs.release]
 
 
-def is_there(promotion: Promotion, running: list[Artifact] | None) -> bool:
+def is_there(promotion: Promotion, running: list[Artifact]) -> bool:
     """Say whether TO runs a promotion's incoming artifact already, and no other of its service."""
-    return running is not None and [a["fingerprint"] for a in running] == [promotion["incoming_fingerprint"]]
+    return [artifact["fingerprint"] for artifact in running] == [promotion["incoming_fingerprint"]]
 
 
 def left(inputs: Inputs) -> list[Promotion]:
     """Return the promotions that change anything: of a rollback, or a refusal after a deployment, some may be there."""
-    running = running_in_to(inputs)
-    return [promotion for promotion in inputs.release if not is_there(promotion, running(promotion))]
+    pairs = zip(inputs.release, running_now(inputs))
+    return [promotion for promotion, running in pairs if not is_there(promotion, running)]
 
 
-def runs_now(promotion: Promotion, running: list[Artifact] | None) -> str:
-    """Return what TO runs of a service, as the diff has it, or without one as the release has it."""
-    if running is None:
-        running = [] if is_first(promotion) else [artifact_of(promotion, "outgoing")]
+def running_cell(promotion: Promotion, running: list[Artifact]) -> str:
+    """Return what TO runs of a promotion's service in a few words."""
     if is_there(promotion, running):
         return f"{GOOD} as it will"
     return ", ".join(map(version, running[:3])) or ("🆕 first deployment" if is_first(promotion) else "nothing of it")
@@ -239,17 +236,16 @@ def table(inputs: Inputs, most: int) -> str:
     release = inputs.release
     heads = ["service", "runs now", "will run", "difference", "provider", *places(inputs).values()]
     called = names(artifact_of(promotion, "incoming") for promotion in release)
-    running = running_in_to(inputs)
     rows = [
         [
             text(name),
-            runs_now(promotion, running(promotion)),
+            running_cell(promotion, running),
             version(artifact_of(promotion, "incoming")),
             difference(promotion),
             text(promotion["incoming_repo_provider"]),
             *map(verdict_cell, verdicts.values()),
         ]
-        for name, promotion, verdicts in zip(called, release[:most], verdicts_of(inputs))
+        for name, promotion, running, verdicts in zip(called, release[:most], running_now(inputs), verdicts_of(inputs))
     ]
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}", cut(lines, most, len(release))])

@@ -371,8 +371,8 @@ def test_a_later_attempt_finds_no_other_release(stage: Stage) -> None:
     assert "a run finds its release only once" in run.summary
 
 
-def test_what_was_refused_after_the_approval_is_attested_again(stage: Stage) -> None:
-    """A re-run of the job `recheck`, after an environment that had moved on came back."""
+def test_a_later_attempt_attests_the_release_again(stage: Stage) -> None:
+    """What a re-run of the job `recheck` does: the attempt before it may have attested that it was refused."""
     second_attempt(stage)
     run = stage.run(environment={"GITHUB_RUN_ATTEMPT": "2"})
     assert run.results == ALL_WELL
@@ -490,6 +490,23 @@ def test_a_rollback(stage: Stage) -> None:
     assert run.running("aws-prod") == BEFORE
 
 
+def refused_rollback(stage: Stage) -> Run:
+    """Roll the first run back, which is refused before anybody is asked, and attested as that."""
+    run = stage.run("rollback.yml", inputs={"run": "1001"}, run_id=1002)
+    assert run.code != 0
+    assert run.results == stopped_at("find-promotions")
+    assert attested(run, "run-1002") == {"release": False}
+    assert run.deployments == []
+    return run
+
+
+def test_a_rollback_of_nothing(tmp_path: Path) -> None:
+    """A run that promoted nothing is no reason to end green."""
+    stage = Stage(tmp_path, world([*LEVEL, SAVER], [*LEVEL, SAVER]))
+    assert stage.run().results == stopped_before("sdlc-control-gate")
+    assert "nothing is left to do" in refused_rollback(stage).summary
+
+
 def test_a_rollback_of_what_has_half_landed(tmp_path: Path) -> None:
     """The page says what production runs now, and what the yes would change of it."""
     stage = Stage(tmp_path, two_behind(mood={"deploy_ignored": ["web-ci"]}))
@@ -534,11 +551,7 @@ def test_a_rollback_of_what_kosli_has_not_recorded(tmp_path: Path) -> None:
     """Production is seen as it was before the release: just as the rollback wants it, and no reason to end green."""
     stage = Stage(tmp_path, two_behind(mood={"deploy_ignored": ["saver-ci", "web-ci"]}))
     assert stage.run(variables={"VERIFY_TIMEOUT": "0"}).results == {**ALL_WELL, "verify": "failure"}
-    run = stage.run("rollback.yml", inputs={"run": "1001"}, run_id=1002)
-    assert run.code != 0
-    assert run.results == stopped_at("find-promotions")
-    assert attested(run, "run-1002") == {"release": False}
-    assert run.deployments == []
+    run = refused_rollback(stage)
     assert "is too old for this release: wait for aws-prod#" in run.summary
 
 
@@ -548,22 +561,15 @@ def test_a_rollback_of_what_kosli_has_not_recorded_since_the_approval(tmp_path: 
     stage.while_waiting(*PROD_MOVES_ON)
     run = stage.run(inputs={"flows": "web-ci"}, variables={"VERIFY_TIMEOUT": "0"})
     assert run.results == {**ALL_WELL, "verify": "failure"}
-    run = stage.run("rollback.yml", inputs={"run": "1001"}, run_id=1002)
-    assert run.code != 0
-    assert run.results == stopped_at("find-promotions")
-    assert attested(run, "run-1002") == {"release": False}
-    assert run.deployments == []
+    run = refused_rollback(stage)
     assert "nothing is left to do: aws-prod runs all of it already" in run.summary
 
 
 def test_a_rollback_of_a_preview(stage: Stage) -> None:
     """Nothing was deployed."""
     assert stage.run(inputs={"preview": "true"}).results == stopped_before("approve")
-    run = stage.run("rollback.yml", inputs={"run": "1001"}, run_id=1002)
-    assert run.code != 0
-    assert run.results == stopped_at("find-promotions")
+    run = refused_rollback(stage)
     assert nothing_happened(run)
-    assert attested(run, "run-1002") == {"release": False}
     assert "is too old for this release" in run.summary
 
 
@@ -571,11 +577,7 @@ def test_a_rollback_of_what_production_no_longer_runs(stage: Stage) -> None:
     """Nobody is asked to approve it."""
     assert stage.run().results == ALL_WELL
     stage.go_on(*PROD_MOVES_ON)
-    run = stage.run("rollback.yml", inputs={"run": "1001"}, run_id=1002)
-    assert run.code != 0
-    assert run.results == stopped_at("find-promotions")
-    assert attested(run, "run-1002") == {"release": False}
-    assert run.deployments == []
+    run = refused_rollback(stage)
     assert SAVER_AFTER["fingerprint"][:7] in run.summary
 
 
@@ -594,10 +596,7 @@ def test_a_rollback_of_nothing_but_a_first_deployment(tmp_path: Path) -> None:
     """Nothing can be brought back: that is no green run."""
     stage = Stage(tmp_path, world([WEB, NGINX], [NGINX]))
     assert stage.run().results == ALL_WELL
-    run = stage.run("rollback.yml", inputs={"run": "1001"}, run_id=1002)
-    assert run.code != 0
-    assert run.results == stopped_at("find-promotions")
-    assert run.deployments == []
+    run = refused_rollback(stage)
     assert "cannot be rolled back: it is a first deployment" in run.summary
 
 
@@ -616,11 +615,7 @@ def test_a_rollback_of_another_workflow_s_run(stage: Stage) -> None:
     (stage.props / "runs/1001").write_text(
         facts.replace("workflow_dispatch", "pull_request").replace("promote", "test")
     )
-    run = stage.run("rollback.yml", inputs={"run": "1001"}, run_id=1002)
-    assert run.code != 0
-    assert run.results == stopped_at("find-promotions")
-    assert attested(run, "run-1002") == {"release": False}
-    assert run.deployments == []
+    run = refused_rollback(stage)
     assert run.running("aws-prod") == BOTH
     assert ".github/workflows/test.yml" in run.summary
 
