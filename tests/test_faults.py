@@ -1,4 +1,4 @@
-"""What goes wrong around the scripts: signals, several at once, a virtual environment that cannot be built, the clock.
+"""What goes wrong around the scripts: signals, several at once, the clock. The virtual environment: test_venv.py.
 
 The faults of the CLI itself are golden cases of snapshots, gate and verify, and tests of the door (test_door.py).
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import json
 import os
-import shutil
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -86,68 +85,6 @@ def test_releases_at_once_are_attested_each_in_its_own_trail(tmp_path: Path) -> 
     trails = world.read()["flows"]["production-promotion"]["trails"]
     names = [{each["name"] for each in trails[f"run-{flow}"]["attestations"]} for flow in flows]
     assert names == [{"release", f"{flow.removesuffix('-ci')}.promotion"} for flow in flows]
-
-
-# The virtual environment
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """Return a checkout without .venv, but with a stand-in for the Python in there, which writes down what it runs."""
-    folder = tmp_path / "checkout"
-    folder.mkdir()
-    for name in ("Makefile", "requirements.txt"):
-        shutil.copy(ROOT / name, folder)
-    for name in ("scripts", "jq", "fixtures"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return folder
-
-
-def stand_in(checkout: Path, body: str) -> Path:
-    """Put a Python into the checkout's .venv that says to `log` what it is asked to run."""
-    python = checkout / ".venv" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.write_text(f'#!/bin/sh\necho "$*" >> "{checkout}/log"\n{body}\n')
-    python.chmod(0o755)
-    return checkout / "log"
-
-
-def make(checkout: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
-    snapshots = "SNAPSHOTS=fixtures/level.json"
-    found = environment(checkout.parent)
-    return subprocess.run(
-        ["make", "-s", "promotions", snapshots, *words], cwd=checkout, env=found, capture_output=True, timeout=60
-    )
-
-
-def test_several_makes_build_one_virtual_environment(checkout: Path) -> None:
-    log = stand_in(checkout, 'case "$*" in *pip*) sleep 0.5 ;; esac')
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: make(checkout), range(4)))
-    assert [done.returncode for done in found] == [0] * 4, found
-    lines = log.read_text().splitlines()
-    assert len([line for line in lines if line.startswith("-m pip install")]) == 1
-    assert len([line for line in lines if line.startswith("scripts/promotions.py")]) == 4
-    assert "scripts/" not in "".join(lines[: [line.startswith("-m compileall") for line in lines].index(True)])
-
-
-@pytest.mark.parametrize("fails", ["pip", "compileall"])
-def test_half_a_virtual_environment_is_none(checkout: Path, fails: str) -> None:
-    """The installation dies: no stamp, no release, and the next make tries again."""
-    log = stand_in(checkout, f'case "$*" in *{fails}*) kill -9 $$ ;; esac')
-    for attempt in (1, 2):
-        done = make(checkout)
-        assert (done.returncode, done.stdout) == (2, b"")
-        assert b": exit -9\n" in done.stderr
-        assert not (checkout / ".venv" / ".stamp").exists()
-        assert log.read_text().count("-m pip install") == attempt
-    assert "scripts/" not in log.read_text().replace("scripts/lib", "")
-
-
-def test_no_python_is_no_empty_release(checkout: Path) -> None:
-    done = make(checkout, "BASE_PYTHON=false")
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr.startswith(b"make: *** ")
 
 
 # The clock

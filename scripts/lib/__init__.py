@@ -1,17 +1,36 @@
 """What the scripts share.
 
-Importing it from a script has two effects. Outside of any virtual environment, the script starts again in the
-project's own. And Ctrl-C ends it at once, as it ends any filter, with no traceback.
+Importing it from a script has two effects. A script that runs with another Python than that of the project's own
+virtual environment starts again in there. And Ctrl-C ends it at once, as it ends any filter, with no traceback.
 """
 
 import os
 import signal
 import sys
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-_PYTHON = os.path.join(ROOT, ".venv", "bin", "python")
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+VERSION = "1.0.0"
 
-if os.path.dirname(os.path.abspath(sys.argv[0])) == os.path.join(ROOT, "scripts"):
-    if sys.prefix == sys.base_prefix and os.path.exists(_PYTHON):
-        os.execv(_PYTHON, [_PYTHON, *sys.orig_argv[1:]])
+_VENV = os.path.join(ROOT, ".venv")
+_PYTHON = os.path.join(_VENV, "bin", "python")
+_STARTED_AGAIN = "_RELEASE_STARTED_AGAIN"
+
+
+def _start_in_own_environment() -> None:
+    """Start the script again with the Python of .venv, unless that runs it already or is not there.
+
+    A half-built .venv has a Python that does not know that it is in there. So the process, whose number stays the
+    same, leaves a note for itself, and never starts a third time.
+    """
+    noted = os.environ.pop(_STARTED_AGAIN, "") == str(os.getpid())
+    own = os.path.realpath(sys.prefix) == os.path.realpath(_VENV) and not sys.flags.no_site
+    if noted or own or not os.path.exists(_PYTHON):
+        return
+    # With -S, Python looks for no packages, in .venv neither.
+    arguments = sys.argv if sys.flags.no_site else sys.orig_argv[1:]
+    os.execve(_PYTHON, [_PYTHON, *arguments], {**os.environ, _STARTED_AGAIN: str(os.getpid())})
+
+
+if os.path.dirname(os.path.realpath(sys.argv[0])) == os.path.join(ROOT, "scripts"):
+    _start_in_own_environment()
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -392,9 +392,4 @@ def build_checkout(target: Path) -> None:
         subprocess.run([*git, *arguments], cwd=target, check=True)
     for path in target.rglob("*"):
         os.utime(path, (0, 0))
-    environment = target / ".venv"
-    environment.mkdir()
-    for entry in Path(sys.prefix).iterdir():
-        if not entry.name.startswith(".stamp"):
-            (environment / entry.name).symlink_to(entry)
-    (environment / ".stamp").touch()
+    (target / ".venv").symlink_to(sys.prefix)
