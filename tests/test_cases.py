@@ -85,8 +85,16 @@ def test_more_than_half_of_the_cases_are_refusals() -> None:
 
 def test_each_fixture_is_used_and_described() -> None:
     readme = (ROOT / "fixtures" / "README.md").read_text()
-    commands = "".join((case / "cmd").read_text() for case in CASES)
-    for fixture in [*(ROOT / "fixtures").glob("*.json"), *(ROOT / "fixtures" / "broken").iterdir()]:
-        relative = str(fixture.relative_to(ROOT))
-        assert relative in commands, f"no case uses {relative}"
-        assert fixture.name in readme or relative in readme, f"fixtures/README.md does not mention {relative}"
+    uses = [*(case / "cmd" for case in CASES), *(ROOT / "tests").glob("*.py")]
+    used = set(re.findall(r"[\w-]+", " ".join(path.read_text() for path in uses)))
+    for fixture in [
+        path for folder in (".", "verdicts", "outcomes") for path in (ROOT / "fixtures" / folder).glob("*.json")
+    ]:
+        assert fixture.stem in used, f"nothing uses {fixture}"
+        assert str(fixture.relative_to(ROOT / "fixtures")) in readme, f"fixtures/README.md does not mention {fixture}"
+
+
+def test_each_query_has_a_case() -> None:
+    commands = "".join(case.joinpath("cmd").read_text() for case in CASES if case.parent.name == "queries")
+    for query in (ROOT / "jq").glob("*.jmespath"):
+        assert f"jq/{query.name}" in commands, f"no case in tests/cases/queries runs {query.name}"
