@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forked import Forked
 
 ROOT = Path(__file__).parent.parent
 PATH = f"{ROOT}/.venv/bin:/usr/local/bin:/usr/bin:/bin"
@@ -32,6 +34,15 @@ def bash(tmp_path: Path):
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forked]:
+    """Run a script in 5 ms: for tests that run one on many documents."""
+    folder = tmp_path_factory.mktemp("forked")
+    process = Forked(folder, environment(folder))
+    yield process
+    process.close()
 
 
 @pytest.fixture(scope="session", autouse=True)
