@@ -7,33 +7,17 @@ import json
 import os
 import pty
 import re
-import resource
 import select
 import shutil
-import signal
 import subprocess
 import termios
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import ROOT, environment
 
-STEPS = (
-    "What runs where",
-    "Is a deployment in progress?",
-    "The release",
-    "The gate",
-    "The evidence",
-    "The way back",
-    "One approval",
-    "Has anything moved since?",
-    "The deployment",
-    "Has it landed?",
-    "The proof",
-)
 COMMANDS = (
     *("make snapshots", "make in-progress", "make promotions", "make promotions > ~/release.json"),
     "scripts/gate.py aws-beta aws-prod < ~/release.json",
@@ -44,7 +28,6 @@ COMMANDS = (
 )
 RELEASED = {"dashboard-ci": "5e1ba4ff", "runner-ci": "80aadace", "saver-ci": "510fbd91", "web-ci": "b6f1e761"}
 Run = subprocess.CompletedProcess[str]
-World = dict[str, Any]
 
 
 def run_in(tmp_path: Path, line: str = "make -s demo", folder: Path = ROOT, **variables: str) -> Run:
@@ -78,19 +61,6 @@ def assert_untouched(where: dict[str, Path]) -> None:
     files = {str(path.relative_to(home)): path.read_text() for path in home.rglob("*") if path.is_file()}
     assert files == {".kosli.yml": "flow: another\n", ".kosli-stand-in/world.json": "mine\n"}
     assert list(where["TMPDIR"].iterdir()) == []
-
-
-def steps(output: str) -> list[str]:
-    """Return the titles of the steps, which are numbered."""
-    found = re.findall(r"^(?:\x1b\[1m)?([ 1-9][0-9])  ([A-Z].*?)(?:\x1b\[0m)?\r?$", output, re.MULTILINE)
-    assert [int(number) for number, _ in found] == list(range(1, len(found) + 1))
-    return [title for _, title in found]
-
-
-def after(output: str, command: str, first: bool = False) -> str:
-    """Return what is shown after the last time of a command, or the first, up to the next empty line."""
-    shown = output.split(f"$ {command}\n")
-    return shown[1 if first else -1].partition("\n\n")[0]
 
 
 class Terminal:
@@ -149,43 +119,21 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_a_newcomer_sees_a_whole_release(shown: Run) -> None:
-    assert steps(shown.stdout) == list(STEPS)
-    lines = [line[4:] for line in shown.stdout.splitlines() if line.startswith("  $ ")]
-    assert set(COMMANDS) - set(lines) == set()
-    assert "Approve? [y/N] y    (the demo says so: stdin is no terminal)" in shown.stdout
-
-    refused = after(shown.stdout, "make promotions", first=True)
-    assert "promotions.py: aws-beta: web-ci: a deployment is in progress" in refused
-    assert after(shown.stdout, "make in-progress") == "  []"
-    assert after(shown.stdout, "make promotions") == "  []"
-    assert after(shown.stdout, "APPROVED=~/release.json make recheck").startswith("  []\n")
-    proof = after(shown.stdout, "make snapshots").splitlines()[1:]
-    assert len(proof) == 7
-    assert all(line.endswith("  same") for line in proof)
+    for command in COMMANDS:
+        assert f"$ {command}\n" in shown.stdout
+    assert "promotions.py: aws-beta: web-ci: a deployment is in progress" in shown.stdout
+    assert "Approve? [y/N] y" in shown.stdout
+    assert "the demo says so: stdin is no terminal" in shown.stdout
     for flow, fingerprint in RELEASED.items():
-        assert re.search(rf"^  {flow} +{fingerprint}  compliant, 2 .*  compliant, 3 ", shown.stdout, re.MULTILINE)
-        assert re.search(rf"^  {flow} +{fingerprint}  landed   {fingerprint}$", shown.stdout, re.MULTILINE)
+        assert re.search(rf"{flow}.*{fingerprint}.*compliant", shown.stdout)
+        assert re.search(rf"{flow}.*{fingerprint}.*landed", shown.stdout)
     for name in ("KOSLI_ORG", "KOSLI_API_TOKEN", "make promotions", "make kosli-setup"):
-        assert name in shown.stdout.partition("\nThe same for real\n")[2]
+        assert name in shown.stdout.partition("for real")[2]
 
 
-def test_it_fits_a_terminal_and_a_log(shown: Run) -> None:
-    assert shown.stdout.isascii()
+def test_it_fits_a_log(shown: Run) -> None:
     assert "\x1b" not in shown.stdout
-    assert [line for line in shown.stdout.splitlines() if len(line) > 100 or line != line.rstrip()] == []
-    assert "demo-" not in shown.stdout.replace("demo-1", "")  # its HOME
-
-
-def test_it_takes_less_than_five_seconds(tmp_path: Path) -> None:
-    """Less work than that, and less time too, if the machine has nothing else to do: best of three, and by its load."""
-    seconds: list[float] = []
-    while len(seconds) < 3 and min(seconds, default=5) >= 5:
-        before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-        assert run_in(tmp_path).returncode == 0
-        after, end = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-        seconds.append(end - start)
-        assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5
-    assert min(seconds) < 5 * max(1, 2 * os.getloadavg()[0] / (os.cpu_count() or 1))
+    assert [line for line in shown.stdout.splitlines() if len(line) > 120 or line != line.rstrip()] == []
 
 
 def test_nothing_of_the_users_environment_counts(shown: Run, tmp_path: Path) -> None:
@@ -202,19 +150,10 @@ def test_nothing_of_the_users_environment_counts(shown: Run, tmp_path: Path) -> 
     assert token not in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("line", "why"),
-    [
-        pytest.param("make demo DEMO_YES=1", "DEMO_YES=1 says so", id="DEMO_YES on make's command line"),
-        pytest.param("make demo <&-", "the demo says so: stdin is no terminal", id="stdin closed"),
-        pytest.param("cd / && DEMO_YES=1 $OLDPWD/scripts/demo.py", "DEMO_YES=1 says so", id="from another folder"),
-    ],
-)
-def test_who_approves(tmp_path: Path, line: str, why: str) -> None:
-    done = run_in(tmp_path, line)
+def test_from_another_folder(tmp_path: Path) -> None:
+    done = run_in(tmp_path, "cd / && DEMO_YES=1 $OLDPWD/scripts/demo.py")
     assert done.returncode == 0, done.stderr
-    assert f"Approve? [y/N] y    ({why})\n" in done.stdout
-    assert steps(done.stdout) == list(STEPS)
+    assert "DEMO_YES=1 says so" in done.stdout
 
 
 def test_on_a_terminal_it_asks_and_has_colours(tmp_path: Path) -> None:
@@ -222,34 +161,19 @@ def test_on_a_terminal_it_asks_and_has_colours(tmp_path: Path) -> None:
     terminal.read("Approve? [y/N]")
     terminal.type("y\n")
     assert terminal.close() == 0, terminal.seen
-    assert steps(terminal.seen) == list(STEPS)
-    assert "\x1b[1m" in terminal.seen
-    assert "\x1b[32mlanded\x1b[0m" in terminal.seen
+    assert "\x1b[" in terminal.seen
     assert "says so" not in terminal.seen
 
 
-@pytest.mark.parametrize("variable", ["NO_COLOR=1", "TERM=dumb"])
-def test_no_colours_where_they_are_not_wanted(tmp_path: Path, variable: str) -> None:
-    terminal = Terminal(tmp_path, "env", variable, "scripts/demo.py")
-    assert "\x1b" not in terminal.read("The release")
-    terminal.process.send_signal(signal.SIGTERM)
-    terminal.close()
-
-
-@pytest.mark.parametrize(
-    ("command", "answer", "code"),
-    [("make demo", "n\n", 2), ("scripts/demo.py", "\n", 1), ("scripts/demo.py", "\x04", 1)],
-    ids=["n", "return", "end of input"],
-)
-def test_not_approved(tmp_path: Path, command: str, answer: str, code: int) -> None:
-    terminal = Terminal(tmp_path, *command.split(), NO_COLOR="1")
+@pytest.mark.parametrize("answer", ["n\n", "\n", "\x04"], ids=["n", "return", "end of input"])
+def test_not_approved(tmp_path: Path, answer: str) -> None:
+    terminal = Terminal(tmp_path, "scripts/demo.py", NO_COLOR="1")
     terminal.read("Approve? [y/N]")
     terminal.type(answer)
-    assert terminal.close() == code, terminal.seen
-    assert steps(terminal.seen) == list(STEPS[: STEPS.index("One approval") + 1])
-    rest = terminal.seen.partition("Not approved, so nothing is deployed:")[2]
-    assert "  flow          aws-beta#4756                 aws-prod#3548 " in rest
-    assert "stand-in-deploy aws-prod" not in terminal.seen
+    assert terminal.close() == 1, terminal.seen
+    assert "\x1b[1m" not in terminal.seen
+    assert "Not approved, so nothing is deployed:" in terminal.seen
+    assert "make verify" not in terminal.seen.partition("Not approved")[2]
     assert "Traceback" not in terminal.seen
 
 
@@ -264,88 +188,30 @@ def test_ctrl_c_at_the_question(tmp_path: Path) -> None:
 
 def test_the_reader_goes_away(tmp_path: Path) -> None:
     done = run_in(tmp_path, "set -o pipefail; scripts/demo.py | head -n 3")
-    assert done.returncode == 141
-    assert done.stderr == ""
-
-
-@pytest.fixture
-def changed(tmp_path: Path) -> Callable[[Callable[[World], object]], Path]:
-    """Return a function that makes a copy of the project in which the demo's world is changed."""
-
-    def copy(change: Callable[[World], object]) -> Path:
-        folder = tmp_path / "copy"
-        for name in ("scripts", "fixtures", "jq", "kosli"):
-            shutil.copytree(ROOT / name, folder / name)
-        for name in ("Makefile", "requirements.txt"):
-            shutil.copy2(ROOT / name, folder)
-        (folder / ".venv").symlink_to(ROOT / ".venv")
-        path = folder / "fixtures" / "worlds" / "in-progress.json"
-        world = json.loads(path.read_text())
-        change(world)
-        path.write_text(json.dumps(world))
-        return folder
-
-    return copy
-
-
-def test_outside_of_git(shown: Run, tmp_path: Path, changed) -> None:
-    done = run_in(tmp_path, folder=changed(lambda world: None))
-    assert done.stdout == shown.stdout
-    assert done.returncode == 0
-
-
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_stopped_while_kosli_hangs(tmp_path: Path, changed, sent: signal.Signals) -> None:
-    folder = changed(lambda world: world.update(mood={"hang": True, "only": ["assert artifact"]}))
-    terminal = Terminal(tmp_path, "scripts/demo.py", folder=folder)
-    terminal.read("scripts/gate.py")
-    time.sleep(1)
-    terminal.process.send_signal(sent)
-    assert terminal.close() == 128 + sent, terminal.seen
-    assert "Traceback" not in terminal.seen
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 @pytest.mark.parametrize(
-    ("change", "step", "said"),
+    ("change", "said"),
     [
         pytest.param(
-            lambda world: world.update(mood={"fail": "the server is on fire"}),
-            "What runs where",
-            "`make snapshots` ended with 2, not 0",
-            id="Kosli cannot be asked",
+            {"mood": {"fail": "the server is on fire"}}, "`make snapshots` ended with 2, not 0", id="no Kosli"
         ),
-        pytest.param(
-            lambda world: world["environments"]["aws-beta"]["snapshots"].pop(),
-            "What runs where",
-            "web-ci does not run twice in aws-beta",
-            id="nothing is in progress",
-        ),
-        pytest.param(
-            lambda world: world["environments"]["aws-prod"].update(policies=[]),
-            "The gate",
-            "`scripts/gate.py aws-beta aws-prod < ~/release.json` ended with 3, not 0",
-            id="no policy is attached",
-        ),
-        pytest.param(
-            lambda world: world.update(mood={"deploy_fails": ["saver-ci"]}),
-            "The deployment",
-            "ended with 1, not 0",
-            id="a deployment fails",
-        ),
-        pytest.param(
-            lambda world: world.update(
-                mood={"fail": "no such cluster", "only": ["snapshot ecs"], "having": "aws-prod"}
-            ),
-            "Has it landed?",
-            "`kosli snapshot ecs aws-prod --cluster prod` ended with 1, not 0",
-            id="the environment is not recorded",
-        ),
+        pytest.param({"mood": {"deploy_fails": ["saver-ci"]}}, "ended with 1, not 0", id="a deployment fails"),
     ],
 )
-def test_a_step_that_does_not_do_what_it_should(tmp_path: Path, changed, change, step: str, said: str) -> None:
-    done = run_in(tmp_path, "scripts/demo.py", folder=changed(change))
+def test_a_step_that_does_not_do_what_it_should(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    """The demo runs in a copy of the project, outside of git, in which its world is changed."""
+    folder = tmp_path / "copy"
+    for name in ("scripts", "fixtures", "jq", "kosli"):
+        shutil.copytree(ROOT / name, folder / name)
+    for name in ("Makefile", "requirements.txt"):
+        shutil.copy2(ROOT / name, folder)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    path = folder / "fixtures" / "worlds" / "in-progress.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    done = run_in(tmp_path, "scripts/demo.py", folder=folder)
     assert done.returncode == 1, done.stdout
-    assert steps(done.stdout)[-1] == step
     assert done.stderr.startswith("demo.py: this went wrong: ")
     assert said in done.stderr
     assert "Traceback" not in done.stderr
