@@ -5,8 +5,8 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules --warn-undefined-variables
 .NOTPARALLEL:
 
-# A value from make's command line is a value: it is not expanded, as make would. The name of the loops' own variable is
-# no exception.
+# make would expand a value from its command line, and run what is in it. So each is taken as it is, also one that is
+# named like the loop's own variable.
 override each :=
 override GIVEN := $(foreach each,$(.VARIABLES),$(if $(findstring command line,$(origin $(each))),$(each)))
 $(foreach each,$(GIVEN),$(eval override $(each) := $$(value $(each)))$(eval export $(each)))
@@ -15,14 +15,11 @@ ifneq (,$(filter 3.%,$(MAKE_VERSION)))
 $(error GNU make 4 or newer is needed, this is $(MAKE_VERSION): on a Mac, brew install make, then call gmake)
 endif
 
-SETTINGS := FROM_ENV TO_ENV SNAPSHOTS FLOWS MATCH_BY UNPROVEN ALLOW_RENAMED
+# The scripts refuse a name that nothing reads: a misspelt FLOWS must not promote everything.
+export NAMES_GIVEN_TO_MAKE := $(GIVEN)
 
-# The two environments. Every other setting passes through the environment as it is: the README lists them.
-export FROM_ENV := $(or $(value FROM_ENV),$(value KOSLI_AWS_BETA),aws-beta)
-export TO_ENV := $(or $(value TO_ENV),$(value KOSLI_AWS_PROD),aws-prod)
-
-# With -C, make says on stdout where it is. Before 4.4 it can be kept from that only so: it collects what a recipe says,
-# and has then nothing to say beside it, except for recipes that begin with + and speak for themselves.
+# With -C, make prints the names of folders on stdout. Before 4.4 only this keeps it quiet: it collects what a recipe
+# prints, and prints nothing beside it. A recipe that begins with + is exempt, and prints directly.
 AT := @
 SHORT_FLAGS := $(filter-out -%,$(firstword $(MAKEFLAGS)))
 ifneq (,$(and $(findstring w,$(SHORT_FLAGS)),$(if $(findstring n,$(SHORT_FLAGS)),,yes)))
@@ -38,13 +35,13 @@ quoted = $(QUOTE)$(subst $(QUOTE),$(QUOTE)\$(QUOTE)$(QUOTE),$(1))$(QUOTE)
 # What `make -n` prints can be pasted anywhere: it goes to this folder, and sets what the pipe reads.
 ifneq (,$(findstring n,$(SHORT_FLAGS)))
 $(info cd $(call quoted,$(CURDIR)))
-$(foreach each,$(sort FROM_ENV TO_ENV $(filter-out %_TOKEN,$(GIVEN))),$(info export $(each)=$(call quoted,$(value $(each)))))
+$(foreach each,$(sort $(filter-out %_TOKEN,$(GIVEN))),$(info export $(each)=$(call quoted,$(value $(each)))))
 endif
 
 ##@ The release
 
 .PHONY: demo
-demo: .venv/.stamp ## a whole release on a stand-in Kosli: no account, no network; DEMO_YES=1 approves it
+demo: .venv/.stamp ## a whole release on a Kosli that runs on this machine: no account, no network; DEMO_YES=1 approves it
 	$(AT)$(PYTHON) scripts/demo.py
 
 .PHONY: snapshots
@@ -59,17 +56,25 @@ in-progress: .venv/.stamp ## the deployments in progress; fails when there are a
 promotions: .venv/.stamp ## the release: what runs in FROM_ENV and not in TO_ENV, and what it replaces
 	$(AT)$(PYTHON) scripts/snapshots.py | $(PYTHON) scripts/promotions.py
 
+.PHONY: changes
+changes: .venv/.stamp ## the commits between the two of each promotion; refuses an older one, or one on no branch
+	$(AT)$(PYTHON) scripts/snapshots.py | $(PYTHON) scripts/promotions.py | $(PYTHON) scripts/changes.py
+
+.PHONY: holds
+holds: .venv/.stamp ## what is held for a time (holds.toml), and what has expired
+	$(AT)$(PYTHON) scripts/holds.py
+
 .PHONY: gate
-gate: .venv/.stamp ## two verdicts a promotion: in FROM_ENV and for TO_ENV
-	$(AT)$(PYTHON) scripts/snapshots.py | $(PYTHON) scripts/promotions.py | $(PYTHON) scripts/gate.py "$$FROM_ENV" "$$TO_ENV"
+gate: .venv/.stamp ## two verdicts on each promotion: in FROM_ENV and for TO_ENV
+	$(AT)$(PYTHON) scripts/snapshots.py | $(PYTHON) scripts/promotions.py | $(PYTHON) scripts/gate.py
 
 .PHONY: attest
-attest: .venv/.stamp ## record the release in RELEASE_TRAIL of RELEASE_FLOW; with REFUSED, that it was refused
+attest: .venv/.stamp ## record the release in RELEASE_TRAIL of RELEASE_FLOW; with REASONS=FILE, that it was refused
 	$(AT)$(PYTHON) scripts/snapshots.py | $(PYTHON) scripts/promotions.py | $(PYTHON) scripts/attest.py
 
 .PHONY: recheck
 recheck: .venv/.stamp ## what is left to do of the release in the file APPROVED
-	$(AT)FROM_ENV="$${FROM_ENV%%[#~@]*}" TO_ENV="$${TO_ENV%%[#~@]*}" $(PYTHON) scripts/snapshots.py | $(PYTHON) scripts/recheck.py "$${APPROVED-}"
+	$(AT)$(PYTHON) scripts/snapshots.py --latest | $(PYTHON) scripts/recheck.py "$${APPROVED-}"
 
 .PHONY: verify
 verify: .venv/.stamp ## ask until TO_ENV runs exactly the release in the file APPROVED
@@ -100,46 +105,62 @@ github-output: .venv/.stamp ## the release for the next jobs of a workflow, into
 ##@ The project
 
 .PHONY: help
-help: ## this list
+help: .venv/.stamp ## this list, and every setting
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
-	@printf '\nSettings, from the environment or as make NAME=value: %s\n' "$(SETTINGS)"
+	@$(PYTHON) scripts/settings.py --help-for-make
+
+.PHONY: settings
+settings: .venv/.stamp ## the settings in force, as JSON; refuses a name or a key that is none
+	$(AT)$(PYTHON) scripts/settings.py
+
+.PHONY: known-names
+known-names: .venv/.stamp
+	@$(PYTHON) scripts/settings.py >/dev/null
 
 .PHONY: test
-test: .venv/.stamp-act ## all tests; K="level or gate" limits them, as pytest -k does
+test: .venv/.stamp-act kosli/node_modules/.package-lock.json known-names ## all tests; K="level or gate" limits them, as pytest -k does
 	@$(PYTHON) -m pytest --numprocesses auto $${K:+-k "$$K"}
 
 .PHONY: rehearse
-rehearse: .venv/.stamp-act ## the workflows, run by act against the stand-in
+rehearse: .venv/.stamp-act kosli/node_modules/.package-lock.json known-names ## the workflows, run by act against a Kosli on this machine
 	@$(PYTHON) -m pytest --numprocesses auto --quiet tests/test_rehearsal.py tests/test_workflows.py
 
 .PHONY: goldens
-goldens: .venv/.stamp-dev ## write the golden cases' expected output anew; read the diff. CASE=promotions/level: only that one
+goldens: .venv/.stamp-dev kosli/node_modules/.package-lock.json known-names ## write the golden cases' expected output anew; read the diff. CASE=promotions/level: only that one
 	@$(PYTHON) -m pytest --quiet --numprocesses auto --tb=no --snapshot-update "tests/test_cases.py$${CASE:+::test_case[$$CASE]}" || true
 	@$(PYTHON) -m pytest --quiet --numprocesses auto "tests/test_cases.py$${CASE:+::test_case[$$CASE]}"
 
 .PHONY: lint
-lint: .venv/.stamp-dev ## the linters
+lint: .venv/.stamp-dev known-names ## the linters
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy
-	@.venv/bin/shellcheck --shell=bash .ci/run fixtures/use-world $$(grep --recursive --files-with-matches '^#!.*bash' tests/rehearsal)
+	@.venv/bin/shellcheck --shell=bash .ci/run fixtures/use-service $$(grep --recursive --files-with-matches '^#!.*bash' tests/rehearsal)
 	@.venv/bin/zizmor --offline --persona=pedantic --quiet .github
 	@PATH=".venv/bin:$$PATH" .venv/bin/actionlint
 	@$(PYTHON) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(PYTHON) -m check_jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
 
+.PHONY: reference
+reference: .venv/.stamp known-names ## write docs/reference.md anew, from what the project says of itself
+	@PYTHONPATH=scripts $(PYTHON) docs/reference.py
+
 .PHONY: bench
-bench: .venv/.stamp ## what it costs, beside what it is compared with; BENCH="10 1000" limits the sizes
+bench: .venv/.stamp known-names ## what it costs, beside what it is compared with; BENCH="10 1000" limits the sizes
 	@$(PYTHON) bench/bench.py --json bench/results.json $${BENCH-}
 
 .PHONY: mutants
-mutants: .venv/.stamp-dev ## change each rule of the decision code, and show that a test notices
+mutants: .venv/.stamp-dev known-names ## change each rule of the decision code, and show that a test notices
 	@$(PYTHON) tests/mutants.py
 
 .PHONY: clean
 clean: ## remove all that make and the tests have built
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis bench/results.json
+	@rm -rf .venv kosli/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis bench/results.json
 	@find bench scripts tests fixtures -name __pycache__ -prune -exec rm -rf {} +
+
+# Kosli's CLI. Where it cannot be had, the tests that need it skip, and the others run a thin client in its place.
+kosli/node_modules/.package-lock.json: kosli/package-lock.json
+	@npm ci --prefix kosli --no-audit --no-fund >&2 || echo "Kosli's CLI is not installed: its tests skip" >&2
 
 # Always asked, and mostly done at once: only the script knows whether the environment still stands.
 .venv/.stamp: requirements.txt FORCE

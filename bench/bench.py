@@ -1,235 +1,144 @@
 #!/usr/bin/env python3
-"""Measure whole processes: the scripts and what they are compared with, side by side in one run.
+"""Measure whole processes beside what they are compared with, in one run.
 
-usage   bench/bench.py [--json FILE] [PROMOTIONS ...]      10, 1000 and 100000 promotions when none are named
-stdout  Markdown: a table for each number of promotions, and one for the scripts that wait for Kosli
-        FILE gets every single measurement
+usage   bench/bench.py [PROMOTIONS ...]      10, 1000 and 100000 when none are named
+stdout  a Markdown table: what was measured, what it is compared with, the ratio, and the bound that was asked for
+exit    0 each bound holds, 1 one does not
 
-Every command of a table runs once to warm up (that is all, where it takes half a minute) and then in turn with the
-others, in both directions, so that a busy moment hits them all. Times are medians; memory is the largest resident set
-of one process, as wait4 reports it. Each diff has as many unchanged artifacts as promotions (bench/generate_diff.py).
+Both sides of a ratio run in turn, once to warm up and then several times; times are medians. Memory is the largest
+resident set of one process. The first rows read a diff with as many unchanged artifacts as promotions
+(bench/generate_diff.py); those below ask a Kosli on this machine that takes its time.
 """
 
-from __future__ import annotations
-
-import argparse
 import json
 import os
-import platform
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections import namedtuple
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
+
+from generate_diff import generate
 
 ROOT = Path(__file__).resolve().parent.parent
-SIZES = [10, 1_000, 100_000]
-SLOW = 30  # seconds
-BARE, FLOOR = 'python3 -c "import json, collections"', "floor: orjson in and out"
-JQ, STDLIB, PROMOTIONS = "the same join, jq", "the same join, standard library", "promotions.py"
-
-# A Kosli that answers at once, or after a delay; where it has a landed.json, that is its answer from the fourth on.
-KOSLI = r"""#!/bin/sh
-case "$1 $2" in
-  "version --short") echo v2.38.0 ;;
-  "diff snapshots")
-    echo >> "$HOME/questions"
-    if test -e "$HOME/landed.json" && test "$(wc -l < "$HOME/questions")" -ge 4
-    then sleep DELAY; cat "$HOME/landed.json"
-    else sleep DELAY; cat "$HOME/diff.json"
-    fi ;;
-  "assert artifact")
-    sleep DELAY
-    printf '{"fingerprint": "%s", "environment": "%s", "scope": "environment", "compliant": true, ' "$4" "$6"
-    printf '"policy_evaluations": [{"policy_name": "p", "status": "COMPLIANT"}], "html_url": "https://example.com"}' ;;
-esac
-"""
-
-# A command, what it reads on stdin, and its environment.
-Command = namedtuple("Command", "argv stdin environment")
-# Medians: seconds and MiB; and every run's seconds.
-Measured = namedtuple("Measured", "seconds memory runs")
+SIZES = (10, 1_000, 100_000)
+Environment = dict[str, str]
 
 
-def measure(commands: dict[str, Command], runs: int) -> dict[str, Measured]:
-    """Run the commands in turn, `runs` times after one to warm up, and return what each took.
+class Row(NamedTuple):
+    """A measurement: seconds or MiB, what it is compared with, and how many times of that it may be."""
 
-    A command that is SLOW to warm up is not run again.
-    """
-    taken = {name: [run_once(command)] for name, command in commands.items()}
-    quick = [name for name in commands if taken[name][0][0] < SLOW]
-    for name in quick:
-        del taken[name][0]
-    for number in range(runs):
-        for name in quick[:: -1 if number % 2 else 1]:
-            taken[name].append(run_once(commands[name]))
-    return {
-        name: Measured(median(t for t, _ in each), median(m for _, m in each), [t for t, _ in each])
-        for name, each in taken.items()
-    }
+    what: str
+    value: float
+    compared: float
+    unit: str
+    bound: float | None
 
 
-def run_once(command: Command) -> tuple[float, float]:
-    """Return one run's seconds, from start to exit, and the MiB of its largest process."""
-    with open(command.stdin, "rb") as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
-        moves = [(os.POSIX_SPAWN_DUP2, file.fileno(), fd) for fd, file in enumerate((stdin, stdout, stderr))]
+def run_once(argv: list[str], environment: Environment, stdin: Path) -> tuple[float, float]:
+    """Return one run's seconds, and the MiB of its largest process."""
+    with open(stdin, "rb") as source, tempfile.TemporaryFile() as sink, tempfile.TemporaryFile() as errors:
         start = time.perf_counter()
-        process = os.posix_spawnp(command.argv[0], command.argv, command.environment, file_actions=moves)
-        _, status, usage = os.wait4(process, 0)
+        process = subprocess.Popen(argv, cwd=ROOT, env=environment, stdin=source, stdout=sink, stderr=errors)
+        _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
-        if status:
-            stderr.seek(0)
-            raise SystemExit(f"{' '.join(command.argv)}: status {status}: {stderr.read(2000).decode()}")
-    return seconds, usage.ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        errors.seek(0)
+        assert status == 0, f"{argv}: {errors.read(2000).decode()}"
+    return seconds, usage.ru_maxrss / 1024
 
 
-def commands(size: int, folder: Path) -> dict[str, Command]:
-    """Return what is measured at a number of promotions, with its input in a folder."""
-    home = stand_in(folder, "0")
-    diff, release = home / "diff.json", folder / "release.json"
-    variables = environment(home)
-    save(Command([sys.executable, "bench/generate_diff.py", str(size)], os.devnull, variables), diff)
-    save(Command([sys.executable, "scripts/promotions.py"], diff, variables), release)
-    argvs = {
-        BARE: ([sys.executable, "-c", "import json, collections"], os.devnull),
-        FLOOR: ([sys.executable, "bench/floor.py"], diff),
-        JQ: (["jq", "--from-file", "bench/join.jq"], diff),
-        STDLIB: ([sys.executable, "bench/join.py"], diff),
-        PROMOTIONS: ([sys.executable, "scripts/promotions.py"], diff),
-        "in_progress.py": ([sys.executable, "scripts/in_progress.py"], diff),
-        "rollback.py": ([sys.executable, "scripts/rollback.py"], release),
-        "summary.py": ([sys.executable, "scripts/summary.py"], release),
-        "make with the standard library's join": (
-            ["make", "-s", "-f", "bench/join.mk", f"PYTHON={sys.executable}"],
-            os.devnull,
-        ),
-        "make -s promotions": (["make", "-s", "promotions"], os.devnull),
+def compare(one: list[str], other: list[str], environment: Environment, stdin: Path, runs: int) -> list[float]:
+    """Return the medians of two commands that run in turn: seconds, MiB, of the one and of the other."""
+    taken: dict[int, list[tuple[float, float]]] = {0: [], 1: []}
+    for number in range(runs + 1):
+        for index in (0, 1) if number % 2 else (1, 0):
+            taken[index].append(run_once((one, other)[index], environment, stdin))
+    return [median(each[part] for each in taken[index][1:]) for index in (0, 1) for part in (0, 1)]
+
+
+def filters(size: int, folder: Path) -> Iterator[Row]:
+    """Yield how promotions.py compares with the same join in plain Python, without any rule."""
+    diff = folder / "diff.json"
+    diff.write_text(json.dumps(generate(size, size), indent=2))
+    script, runs = [sys.executable, "scripts/promotions.py"], 15 if size < 10_000 else 3
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "KOSLI_ORG": "acme"}
+    seconds, memory, plain, _ = compare(script, [sys.executable, "bench/join.py"], environment, diff, runs)
+    yield Row(
+        f"promotions.py of {size:,}: time of plain Python's join", seconds, plain, "s", 1.0 if size > 1000 else None
+    )
+    if size > 1000:
+        floor = compare(script, [sys.executable, "bench/parse_and_write.py"], environment, diff, 1)[3]
+        yield Row(f"promotions.py of {size:,}: memory of parse-and-write", memory, floor, "MiB", 1.3)
+
+
+def questions(folder: Path) -> Iterator[Row]:
+    """Yield how long the scripts take that ask Kosli."""
+    nothing = folder / "nothing"
+    nothing.touch()
+    with_delay = service(folder / "make", 10, 0.3)
+    pipe = ["make", "-s", "-f", "bench/join.mk", f"PYTHON={sys.executable}"]
+    seconds, _, plain, _ = compare(["make", "-s", "promotions"], pipe, with_delay, nothing, 5)
+    yield Row("make promotions of 10, 0.3 s a question: time of join.mk", seconds, plain, "s", 1.3)
+    for script, delay, ideal, bound in (("gate.py", 0.3, 3.0, 1.25), ("attest.py", 0.1, 1.2, 1.5)):
+        environment = service(folder / script, 40, delay)
+        release = folder / script / "release.json"
+        release.write_bytes(output("make -s promotions", environment))
+        output("scripts/kosli_setup.py", environment)
+        taken = [run_once([sys.executable, f"scripts/{script}"], environment, release)[0] for _ in range(4)][1:]
+        yield Row(f"{script} of 40, {delay} s a call, 8 at a time: time of the ideal", median(taken), ideal, "s", bound)
+
+
+def service(home: Path, size: int, delay: float) -> Environment:
+    """Return the environment of a Kosli that takes its time, in which so many artifacts wait for their promotion."""
+    diff = generate(size, 0)
+    environments = {
+        name: {"type": "ECS", "policies": [], "snapshots": [{"number": 1, "timestamp": 0, "artifacts": artifacts}]}
+        for name, artifacts in (
+            ("aws-beta", diff["snappish1"]["artifacts"]),
+            ("aws-prod", diff["snappish2"]["artifacts"]),
+        )
     }
-    if not shutil.which("jq"):
-        del argvs[JQ]
-    return {name: Command(argv, stdin, variables) for name, (argv, stdin) in argvs.items()}
+    (home / "worlds").mkdir(parents=True)
+    world = json.dumps({"environments": environments, "flows": {}, "faults": [{"delay": delay}]})
+    path = f"{ROOT}/.venv/bin:{os.environ['PATH']}"
+    variables = {"PATH": path, "HOME": str(home), "WORLDS_SERVICE": os.environ["WORLDS_SERVICE"], "WORLD": world}
+    found = output('. fixtures/use-service settled "$WORLD" && env -0', variables)
+    settings = dict(variable.split("=", 1) for variable in found.decode().split("\0") if variable)
+    return {**settings, "ALLOW_NO_POLICY": "1", "RELEASE_TRAIL": "run-1", "FROM_ENV": "aws-beta", "TO_ENV": "aws-prod"}
 
 
-def schedules(folder: Path) -> list[tuple[str, float, Command]]:
-    """Return the scripts that wait for Kosli: what is measured, the ideal seconds, the command."""
-    home = stand_in(folder, "0.3")
-    diff, release, approved = home / "diff.json", folder / "release.json", folder / "approved.json"
-    variables = environment(home)
-    for size, file in ((40, release), (10, approved)):
-        save(Command([sys.executable, "bench/generate_diff.py", str(size)], os.devnull, variables), diff)
-        save(Command([sys.executable, "scripts/promotions.py"], diff, variables), file)
-    landed = json.loads(diff.read_bytes())
-    landed["not-changed"]["artifacts"] += landed["snappish1"]["artifacts"]
-    landed["snappish1"]["artifacts"] = landed["snappish2"]["artifacts"] = []
-    (home / "landed.json").write_text(json.dumps(landed))
-    gate = [sys.executable, "scripts/gate.py", "aws-beta", "aws-prod"]
-    verify = ["sh", "-c", 'rm -f "$HOME/questions"; exec "$0" "$@"', sys.executable, "scripts/verify.py", str(approved)]
-    return [
-        ("gate.py: 40 promotions, 80 questions of 0.3 s, 8 at a time", 3.0, Command(gate, release, variables)),
-        (
-            "verify.py: 4 questions of 0.3 s, 0.5 s between them",
-            2.7,
-            Command(verify, os.devnull, {**variables, "VERIFY_INTERVAL": "0.5"}),
-        ),
-    ]
-
-
-def stand_in(folder: Path, delay: str) -> Path:
-    """Return a HOME with a stand-in for the Kosli CLI in its bin."""
-    (folder / "bin").mkdir(parents=True)
-    kosli = folder / "bin" / "kosli"
-    kosli.write_text(KOSLI.replace("sleep DELAY", f"sleep {delay}" if float(delay) else ":"))
-    kosli.chmod(0o755)
-    return folder
-
-
-def environment(home: Path) -> dict[str, str]:
-    """Return an environment of the benchmark's own making."""
-    path = f"{home}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    kosli = {"KOSLI_ORG": "acme", "KOSLI_API_TOKEN": "benchmark"}
-    return {"PATH": path, "HOME": str(home), "LC_ALL": "C.UTF-8", **kosli}
-
-
-def save(command: Command, path: Path) -> None:
-    """Keep what a command prints in a file. The benchmark itself stays small: its size counts as that of a child."""
-    with open(command.stdin, "rb") as stdin, open(path, "wb") as stdout:
-        subprocess.run(command.argv, stdin=stdin, stdout=stdout, env=command.environment, check=True)
-
-
-def table(size: int, megabytes: float, measured: dict[str, Measured]) -> list[str]:
-    """Return the Markdown of one number of promotions."""
-    floor, stdlib = measured[FLOOR], measured[STDLIB]
-    lines = [
-        f"### {size:,} promotions, {size:,} unchanged ({megabytes:,.2f} MB)",
-        "",
-        "| whole process | ms | of the floor | of the standard library's | MiB | of the floor |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for name, (seconds, memory, _) in measured.items():
-        times = f"{seconds * 1000:,.1f} | {seconds / floor.seconds:.2f} | {seconds / stdlib.seconds:.2f}"
-        lines.append(f"| {name} | {times} | {memory:,.0f} | {memory / floor.memory:.2f} |")
-    return [*lines, ""]
-
-
-def growth(results: dict[int, dict[str, Measured]]) -> list[str]:
-    """Return the Markdown of what one more promotion costs: the time above that of the smallest release."""
-    smallest, *others = sorted(results)
-    if not others:
-        return []
-    lines = [
-        "### What one promotion more costs, in microseconds",
-        "",
-        f"| whole process |{''.join(f' {smallest:,} to {size:,} |' for size in others)}",
-        f"| --- |{' ---: |' * len(others)}",
-    ]
-    for name, first in results[smallest].items():
-        if all(name in results[size] for size in others) and name != BARE:
-            more = [(results[size][name].seconds - first.seconds) / (size - smallest) * 1e6 for size in others]
-            lines.append(f"| {name} |{''.join(f' {each:.1f} |' for each in more)}")
-    return [*lines, ""]
-
-
-def machine() -> str:
-    """Return what was measured on, in neutral words."""
-    return f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+def output(line: str, environment: Environment) -> bytes:
+    """Return what a line of bash prints."""
+    return subprocess.run(["bash", "-c", line], cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True).stdout
 
 
 def main() -> int:
-    """Measure, print Markdown, keep the JSON."""
-    assert __doc__
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sizes", metavar="PROMOTIONS", type=int, nargs="*", default=SIZES)
-    parser.add_argument("--json", metavar="FILE")
-    arguments = parser.parse_args()
-    os.chdir(ROOT)
-    results: dict[int, dict[str, Measured]] = {}
-    lines = [f"Measured on {machine()}.", ""]
-    for size in arguments.sizes:
-        with tempfile.TemporaryDirectory() as name:
-            rows = commands(size, Path(name))
-            megabytes = os.path.getsize(rows[FLOOR].stdin) / 1e6
-            results[size] = measure(rows, 21 if size <= 100 else 11 if size <= 10_000 else 3)
-        lines += table(size, megabytes, results[size])
-    lines += growth(results)
-    waiting: list[tuple[str, float, Measured]] = []
+    """Measure, print the table."""
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
-        for what, ideal, command in schedules(Path(name)):
-            waiting.append((what, ideal, measure({what: command}, 3)[what]))
-    lines += ["### Scripts that wait for Kosli", "", "| whole process | s | ideal | of the ideal |"]
-    lines += ["| --- | ---: | ---: | ---: |"]
-    lines += [f"| {what} | {m.seconds:.2f} | {ideal:.2f} | {m.seconds / ideal:.2f} |" for what, ideal, m in waiting]
-    print("\n".join(lines))
-    if arguments.json:
-        document = {
-            "machine": machine(),
-            "sizes": {size: {name: row._asdict() for name, row in rows.items()} for size, rows in results.items()},
-            "waiting": [{"what": what, "ideal": ideal, **row._asdict()} for what, ideal, row in waiting],
-        }
-        Path(arguments.json).write_text(json.dumps(document, indent=2) + "\n")
-    return 0
+        folder = Path(name)
+        for size in map(int, sys.argv[1:] or SIZES):
+            rows += filters(size, folder)
+        worlds = folder / "worlds"
+        worlds.mkdir()
+        kosli = subprocess.Popen([sys.executable, ROOT / "fixtures" / "kosli_service", worlds, str(os.getpid())])
+        while not (worlds / "address").exists():
+            time.sleep(0.01)
+        os.environ["WORLDS_SERVICE"] = str(worlds)
+        try:
+            rows += questions(folder)
+        finally:
+            kosli.terminate()
+            kosli.wait()
+    print("| measured | | compared with | ratio | asked |\n| --- | ---: | ---: | ---: | ---: |")
+    for what, value, compared, unit, bound in rows:
+        asked = f"{bound:g}" if bound else ""
+        print(f"| {what} | {value:.3g} {unit} | {compared:.3g} {unit} | {value / compared:.2f} | {asked} |")
+    return int(any(row.bound and row.value / row.compared > row.bound for row in rows))
 
 
 if __name__ == "__main__":

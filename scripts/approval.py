@@ -2,79 +2,121 @@
 """Attest who approved the release, into its trail.
 
 stdin   the reviews of a workflow run: gh api repos/OWNER/NAME/actions/runs/RUN/approvals
-stdout  what was attested: {"environment", "digest", "state", "approvers": [{"approver", "comment"}]}
-        (GitHub does not say when: the time is that of the attestation)
-exit    0 attested, 1 nobody approved that environment, 2 not the reviews, or wrong settings, 3 Kosli could not be told
-
-settings, from the environment:
-  ENVIRONMENT                  GitHub's environment (production)
-  DIGEST                       what was approved: the digest that the approver saw; needed
-  RELEASE_FLOW, RELEASE_TRAIL  where to (as for scripts/attest.py)
+stdout  what was attested: {"environment", "digest", "state", "approvers": [{"approver", "comment"}]}: all who
+        approved it, in any attempt of the run. GitHub does not say when; Kosli's time is that of the attestation
+exit    0 attested, 1 nobody approved that environment, nobody but who started the run, or nobody since the last
+        attempt, 2 not the reviews, or wrong settings, 3 Kosli could not be told
+reads   ENVIRONMENT (GitHub's, production by default) DIGEST (what was approved; needed) RELEASE_FLOW RELEASE_TRAIL
+        GITHUB_ACTOR GITHUB_TRIGGERING_ACTOR APPROVAL_SELF_APPROVAL, and for a rollback ROLLBACK_OF
+        APPROVAL_SELF_ROLLBACK
 
     gh api "repos/$GITHUB_REPOSITORY/actions/runs/$GITHUB_RUN_ID/approvals" | scripts/approval.py
 """
 
-from __future__ import annotations
-
+import re
 import tempfile
+from collections import Counter
+from typing import Any
 
 from lib import ROOT
-from lib.filters import Refused, Unusable, printable, read_document, run, setting, to_json, usage, write_json
-from lib.kosli import stop_on_signals, tell
-from lib.releases import is_sha256
-from lib.trails import release_flow, release_trail
+from lib.kosli import Told, attest, attested, read_attestations
+from lib.model import Review
+from lib.processes import stop_on_signals
+from lib.settings import release_trail, settings, this_run, variable
+from lib.streams import (
+    KosliFailed,
+    Refused,
+    Unusable,
+    no_arguments,
+    printable,
+    read_document,
+    run,
+    to_json,
+    typed,
+    write_json,
+)
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
-
-def approval(reviews: Any, environment: str, digest: str) -> dict[str, Any]:
-    """Return who approved that environment, and what: by its digest.
+def approvals(document: Any, environment: str) -> list[Review]:
+    """Return the reviews that approved that environment; names have no case on GitHub.
 
     An environment without required reviewers lets every run through, and its run has no review: that is Refused.
-    A rejection ends the run by itself, so one that is listed is of an earlier attempt.
+    A review of another environment may lack fields. An administrator's bypass is no approval.
     """
-    if type(reviews) is not list:
-        raise Unusable("stdin is not the reviews of a run: not a JSON array")
-    approvers = []
-    for index, review in enumerate(reviews):
-        try:
-            state, comment, login = review["state"], review["comment"], review["user"]["login"]
-            names = [each["name"] for each in review["environments"]]
-        except (KeyError, TypeError):
-            raise Unusable(f"[{index}]: not a review of a run") from None
-        if state == "approved" and environment in names:
-            approvers.append({"approver": str(login), "comment": str(comment or "")})
-    if not approvers:
-        raise Refused(f"nobody approved {printable(environment)}: does that environment have required reviewers?")
-    return {"environment": environment, "digest": digest, "state": "approved", "approvers": approvers}
-
-
-def attest(data: dict[str, Any]) -> None:
-    """Attest the approval in the release's trail. Raises KosliFailed."""
-    with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        file.write(to_json(data))
-        file.flush()
-        tell(
-            *("attest", "generic", "--name", "approval", "--compliant=true"),
-            *("--flow", release_flow(), "--trail", release_trail(), "--repo-root", ROOT),
-            *("--user-data", file.name, "--annotate", f"digest={data['digest']}"),
+    found = []
+    for index, fields in enumerate(typed(document, list[dict[str, Any]], "stdin is not the reviews of a run")):
+        if fields.get("state") != "approved":
+            continue
+        reviewed = fields.get("environments")
+        if not isinstance(reviewed, list) or any(is_of(each, environment) for each in reviewed):
+            found.append(typed(fields, Review, f"stdin is not the reviews of a run: [{index}]"))
+    if not found:
+        raise Refused(
+            f"nobody approved {printable(environment)}: does that environment have required reviewers? "
+            "(an administrator's bypass is no approval)"
         )
+    return found
+
+
+def is_of(reviewed: Any, environment: str) -> bool:
+    """Say whether what a review is of is that environment."""
+    name = reviewed.get("name") if isinstance(reviewed, dict) else None
+    return isinstance(name, str) and name.lower() == environment.lower()
+
+
+def new_approvers(found: list[Review]) -> list[str]:
+    """Return who has approved since the last approval that the trail holds: an approval is good for one attempt.
+
+    GitHub lists the reviews of all attempts of a run, and does not name the attempt. So they are counted.
+    """
+    before: Counter[str] = Counter()
+    for attestation in read_attestations(settings().release_flow, release_trail(), "approval"):
+        data = attestation.user_data
+        listed = data.get("approvers") if isinstance(data, dict) else None
+        if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
+            raise KosliFailed("the trail holds an approval that does not say who gave it")
+        before |= Counter(str(each.get("approver")).lower() for each in listed)
+    new = sorted((Counter(review.user.login.lower() for review in found) - before).elements())
+    if not new:
+        raise Refused("an approval is good for one attempt, and nobody has approved this one: re-run the job approve")
+    return new
+
+
+def refuse_own(approvers: list[str]) -> None:
+    """Raise Refused when only who started, or re-ran, the run has approved it, unless the settings allow that."""
+    approval = settings().approval
+    if approval.self_approval or (approval.self_rollback and this_run().rollback_of):
+        return
+    started = {variable(name).lower() for name in ("GITHUB_ACTOR", "GITHUB_TRIGGERING_ACTOR")}
+    if started.issuperset(approvers):
+        who = ", ".join(map(printable, dict.fromkeys(approvers)))
+        raise Refused(f"only {who} approved it, who started this run: somebody else must (approval.self_approval)")
 
 
 def main(argv: list[str]) -> int:
     """Attest the approval that the reviews on stdin hold, and write it down."""
-    usage(argv)
-    digest = setting("DIGEST")
-    if not is_sha256(digest):
+    no_arguments(__doc__, argv)
+    environment, digest = this_run().environment, this_run().digest
+    if not re.fullmatch("[0-9a-f]{64}", digest):
         raise Unusable(f"DIGEST: {printable(digest) or 'not set'}: not 64 lower-case hexadecimal digits")
-    data = approval(read_document(), setting("ENVIRONMENT", "production"), digest)
+    found = approvals(read_document(), environment)
+    refuse_own([review.user.login.lower() for review in found])
     stop_on_signals()
-    attest(data)
+    refuse_own(new_approvers(found))
+    data = {
+        "environment": environment,
+        "digest": digest,
+        "state": "approved",
+        "approvers": [{"approver": review.user.login, "comment": review.comment or ""} for review in found],
+    }
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        file.write(to_json(data))
+        file.flush()
+        command = ("generic", "--name", "approval", "--compliant=true", "--repo-root", ROOT, "--user-data", file.name)
+        attest([Told(attested("approval", "generic", compliant=True), (*command, "--annotate", f"digest={digest}"))])
     write_json(data)
     return 0
 
 
 if __name__ == "__main__":
-    run(main, __doc__)
+    run(main)

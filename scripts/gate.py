@@ -1,151 +1,39 @@
 #!/usr/bin/env python3
 """Ask Kosli for two verdicts on each promotion: in FROM, where its artifact runs, and for TO, where it is going.
 
-With one ENVIRONMENT it is one verdict each: may it go there? (A build, before it is deployed for the first time.)
+With one ENVIRONMENT it asks for one verdict on each: may it go there? That is for a build, before its first deployment.
 
-stdin   a release (make promotions), or one promotion; of that no more than jq/matrix.jmespath keeps
+stdin   a release (make promotions), or one promotion of it: the keys that jq/matrix.jmespath keeps are enough
 stdout  [{"flow", "name", "fingerprint", "environment", "verdict", "policies", "reasons", "html_url"}, ...] in the
         release's order, FROM before TO. verdict is compliant, non-compliant or error; policies is how many were
         evaluated; reasons are sentences
 exit    0 every verdict is compliant, 1 some are not, 2 not a release, or one of other environments than FROM and TO,
         3 some are errors and none is non-compliant, or the gate cannot be trusted: dry run is on, a CLI older than
         v2.11.40, none at all, no organisation or token
-
-settings, from the environment:
-  ALLOW_NO_POLICY    1: an environment to which no policy is attached does not make an error
-  GATE_JOBS          how many questions at once, 8 by default
-  KOSLI_...          as for snapshots.py
+reads   ALLOW_NO_POLICY GATE_JOBS KOSLI_..., and FROM_ENV TO_ENV where no environment is given
 
     make -s promotions | scripts/gate.py aws-beta aws-prod
     scripts/gate.py aws-beta <build.json
 """
 
-from __future__ import annotations
-
-import os
 import re
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from lib.diffs import environment_of
-from lib.filters import (
-    KosliFailed,
-    Stop,
-    Unusable,
-    bar,
-    printable,
-    read_bytes,
-    read_document,
-    run,
-    say,
-    setting,
-    usage,
-    write_json,
-)
-from lib.kosli import ask, document_in, failure, redacted, require_settings, stop_on_signals
-from lib.releases import is_sha256, read_release, require_environments
+from lib.kosli import Answer, ask, document_in, failure, redacted, require_settings
+from lib.model import AssertAnswer, Candidate, PolicyEvaluation, Resolution, RuleEvaluation, Verdict
+from lib.processes import side_by_side, stop_on_signals
+from lib.releases import read_release, require_environments
+from lib.rules import environment_of
+from lib.settings import settings
+from lib.streams import Arguments, KosliFailed, Stop, Unusable, printable, read_document, run, say, typed, write_json
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from lib.kosli import Answer
-    from lib.releases import Promotion, Release
+from tqdm import tqdm
 
 OLDEST_TRUSTED = (2, 11, 40)
-HARMLESS_CONFIGURATION = {"api-token", "debug", "dry-run", "host", "http-proxy", "max-api-retries", "org", "output"}
-_configuration_line = re.compile(r"\s*(?:#.*|---|[\"']?([A-Za-z][A-Za-z0-9_-]*)[\"']?\s*:(?:\s.*)?)?").fullmatch
 _version = re.compile(r"v?([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})(?:[+-].*)?").fullmatch
 _environment_name = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*").fullmatch
-
-
-def gate(release: Release, environments: list[str], jobs: int) -> list[dict[str, Any]]:
-    """Return one verdict for each promotion and environment, whatever happens to the questions."""
-    questions = [(promotion, environment) for promotion in release for environment in environments]
-    verdicts = []
-    pool = ThreadPoolExecutor(max_workers=jobs)
-    try:
-        for verdict in pool.map(lambda question: judge(*question), questions):
-            verdicts.append(verdict)
-            _show_progress(len(verdicts), len(questions))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-    return verdicts
-
-
-def judge(promotion: Promotion, environment: str) -> dict[str, Any]:
-    """Return the verdict on one promotion's incoming artifact in one environment."""
-    fingerprint = promotion["incoming_fingerprint"]
-    verdict = {
-        "flow": promotion["incoming_flow"],
-        "name": promotion["incoming_name"],
-        "fingerprint": fingerprint,
-        "environment": environment,
-        "verdict": "error",
-        "policies": 0,
-        "reasons": [],
-        "html_url": "",
-    }
-    try:
-        answer = ask(
-            *("assert", "artifact", "--fingerprint", fingerprint, "--environment", environment),
-            *("--output", "json", "--dry-run=false", "--debug=false"),
-        )
-        if answer.code not in (0, 1):
-            raise failure(answer)
-        return {**verdict, **read_answer(document_in(answer), answer, fingerprint, environment)}
-    except Stop as stop:
-        return {**verdict, "reasons": list(stop.causes)}
-
-
-def read_answer(document: Any, answer: Answer, fingerprint: str, environment: str) -> dict[str, Any]:
-    """Return what Kosli's answer about a fingerprint in an environment says: verdict, policies, reasons, html_url.
-
-    Raises KosliFailed when it does not answer that question. `compliant` needs all of: exit code 0, compliant: true,
-    an evaluated policy (unless waived), and no evaluation that says otherwise.
-    """
-    if type(document) is not dict:
-        raise KosliFailed("kosli assert artifact: its answer is not a JSON object")
-    for key, wanted in (("fingerprint", fingerprint), ("environment", environment), ("scope", "environment")):
-        if document.get(key) != wanted:
-            found = redacted(str(document.get(key)))
-            raise KosliFailed(f"kosli assert artifact: its answer is about the {key} {printable(found)}, not {wanted}")
-    evaluations = document.get("policy_evaluations")
-    if type(document.get("compliant")) is not bool or type(evaluations) is not list:
-        raise KosliFailed("kosli assert artifact: its answer says neither compliant nor not")
-    if not all(type(evaluation) is dict for evaluation in evaluations):
-        raise KosliFailed("kosli assert artifact: its answer has policy evaluations that cannot be read")
-    url = document.get("html_url")
-    facts = {"policies": len(evaluations), "html_url": redacted(url) if type(url) is str else ""}
-    if document["compliant"] is False:
-        reasons = _reasons(evaluations) or ["Kosli says that it is not compliant, and not why"]
-        return {**facts, "verdict": "non-compliant", "reasons": reasons}
-    if answer.code != 0:
-        said = f": {answer.said}" if answer.said else ""
-        reasons = [f"Kosli says compliant: true, but exits {answer.code}{said}"]
-    elif any(evaluation.get("status") != "COMPLIANT" for evaluation in evaluations):
-        reasons = ["Kosli says compliant: true, but not all of its policy evaluations do", *_reasons(evaluations)]
-    elif not evaluations and setting("ALLOW_NO_POLICY") != "1":
-        reasons = [f"no policy is attached to {environment}: nothing was checked (ALLOW_NO_POLICY=1 waives this)"]
-    else:
-        return {**facts, "verdict": "compliant", "reasons": []}
-    return {**facts, "verdict": "error", "reasons": reasons}
-
-
-def _reasons(evaluations: list[dict[str, Any]]) -> list[str]:
-    """Return a sentence for each rule that is not satisfied: the policy, what is wrong, in which trail."""
-    reasons = []
-    for evaluation in evaluations:
-        if evaluation.get("status") == "COMPLIANT":
-            continue
-        policy = f"policy {_word(evaluation, 'policy_name')}"
-        rules = [r for r in _list(evaluation, "rule_evaluations") if not (r.get("satisfied") or r.get("ignored"))]
-        wrong = [_sentence(rule, resolution) for rule in rules for resolution in _list(rule, "resolutions") or [{}]]
-        status = _word(evaluation, "status") or "missing"
-        reasons += [f"{policy}: {sentence}" for sentence in wrong or [f"its status is {status}"]]
-    return reasons
-
-
 _SENTENCES = {
     "missing_attestation": "{what} is missing{where}",
     "non_compliant_attestation": "{what} is not compliant{where}",
@@ -156,32 +44,105 @@ _SENTENCES = {
 }
 
 
-def _sentence(rule: dict[str, Any], resolution: dict[str, Any]) -> str:
-    body = _dict(rule, "rule")
-    definition, context = _dict(body, "definition"), _dict(resolution, "context")
-    name, kind = _word(definition, "name"), _word(definition, "type")
+def gate(release: Iterable[Candidate], environments: list[str]) -> list[Verdict]:
+    """Return one verdict for each promotion and environment, whatever happens to the questions."""
+    questions = [(promotion, environment) for promotion in release for environment in environments]
+    answers = side_by_side(lambda question: judge(*question), questions, settings().gate.jobs)
+    return list(tqdm(answers, total=len(questions), disable=not sys.stderr.isatty(), unit="verdict"))
+
+
+def judge(promotion: Candidate, environment: str) -> Verdict:
+    """Return the verdict on one promotion's incoming artifact in one environment."""
+    fingerprint = promotion.incoming_fingerprint
+    verdict = Verdict(promotion.incoming_flow, promotion.incoming_name, fingerprint, environment, "error")
+    try:
+        answer = ask(
+            *("assert", "artifact", "--fingerprint", fingerprint, "--environment", environment),
+            *("--output", "json", "--dry-run=false", "--debug=false"),
+        )
+        if answer.code not in (0, 1):
+            raise failure(answer)
+        read_answer(document_in(answer), answer, verdict)
+    except Stop as stop:
+        verdict.reasons = list(stop.causes)
+    return verdict
+
+
+def read_answer(document: Any, answer: Answer, verdict: Verdict) -> None:
+    """Put into a verdict what Kosli's answer says.
+
+    Raises KosliFailed when it does not answer the question. `compliant` needs all of: exit code 0, compliant: true,
+    an evaluated policy (unless waived), and no evaluation that says otherwise.
+    """
+    try:
+        found = typed(document, AssertAnswer, "kosli assert artifact: its answer cannot be read")
+    except Unusable as error:
+        raise KosliFailed(*map(redacted, error.causes)) from None
+    if found.scope == "flow":
+        raise KosliFailed(
+            f"kosli assert artifact: it did not look at {verdict.environment}: is there no such environment?"
+        )
+    asked = {"environment": verdict.environment, "scope": "environment", "fingerprint": verdict.fingerprint}
+    for key, wanted in asked.items():
+        value = getattr(found, key)
+        if value != wanted and not (key == "fingerprint" and value is None):
+            value = printable(redacted(str(value)))
+            raise KosliFailed(f"kosli assert artifact: its answer is about the {key} {value}, not {wanted}")
+    evaluations = found.policy_evaluations
+    verdict.policies, verdict.html_url = len(evaluations), redacted(found.html_url or "")
+    reasons = list(reasons_in(evaluations))
+    if not found.compliant:
+        verdict.verdict = "non-compliant"
+        verdict.reasons = reasons or ["Kosli says that it is not compliant, and not why"]
+    elif answer.code != 0:
+        said = f": {answer.said}" if answer.said else ""
+        verdict.reasons = [f"Kosli says compliant: true, but exits {answer.code}{said}"]
+    elif any(evaluation.status != "COMPLIANT" for evaluation in evaluations):
+        verdict.reasons = ["Kosli says compliant: true, but not all of its policy evaluations do", *reasons]
+    elif not evaluations and not settings().gate.allow_no_policy:
+        verdict.reasons = [
+            f"no policy is attached to {verdict.environment}: nothing was checked (ALLOW_NO_POLICY=1 waives this)"
+        ]
+    else:
+        verdict.verdict = "compliant"
+
+
+def reasons_in(evaluations: list[PolicyEvaluation]) -> Iterator[str]:
+    """Yield a sentence for each rule that is not satisfied: the policy, what is wrong, in which trail."""
+    for evaluation in evaluations:
+        if evaluation.status == "COMPLIANT":
+            continue
+        policy = f"policy {word(evaluation.policy_name)}"
+        failed = [rule for rule in evaluation.rule_evaluations or () if not (rule.satisfied or rule.ignored)]
+        for rule in failed:
+            for resolution in rule.resolutions or [Resolution()]:
+                yield f"{policy}: {sentence(rule, resolution)}"
+        if not failed:
+            yield f"{policy}: its status is {word(evaluation.status)}"
+
+
+def sentence(evaluation: RuleEvaluation, resolution: Resolution) -> str:
+    """Return what is wrong with one rule."""
+    rule, context = evaluation.rule, resolution.context
+    definition = rule.definition if rule else None
+    name, kind = (word(definition.name), word(definition.type)) if definition else ("", "")
     what = f"attestation {name} ({kind})" if name and kind else f"attestation {name or kind or 'of any name'}"
-    flow, trail = _word(context, "flow", "flow_name"), _word(context, "trail", "trail_name")
-    where = f" in trail {trail}" if trail else ""
-    where += f" of flow {flow}" if flow else ""
-    template = _SENTENCES.get(_word(resolution, "type"))
+    where = ""
+    if context:
+        if control := word(context.for_control):
+            what = f"the decision on control {control}"
+        trail, flow = word(context.trail or context.trail_name), word(context.flow or context.flow_name)
+        where = (f" in trail {trail}" if trail else "") + (f" of flow {flow}" if flow else "")
+    template = _SENTENCES.get(resolution.type or "")
     if template is None:
-        return f"{_word(resolution, 'type') or 'not satisfied'} ({_word(body, 'type') or 'unknown rule'}){where}"
+        kind = word(rule.type) if rule else ""
+        return f"{word(resolution.type) or 'not satisfied'} ({kind or 'unknown rule'}){where}"
     return template.format(what=what, where=where)
 
 
-def _list(document: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    value = document.get(key)
-    return [each for each in value if type(each) is dict] if type(value) is list else []
-
-
-def _dict(document: dict[str, Any], key: str) -> dict[str, Any]:
-    value = document.get(key)
-    return value if type(value) is dict else {}
-
-
-def _word(document: dict[str, Any], *keys: str) -> str:
-    return next((printable(redacted(value)) for value in map(document.get, keys) if type(value) is str and value), "")
+def word(value: str | None) -> str:
+    """Return a text of Kosli's answer for a message, without a token in it."""
+    return printable(redacted(value or ""))
 
 
 def refuse_untrusted_cli() -> None:
@@ -202,75 +163,44 @@ def refuse_untrusted_cli() -> None:
         )
 
 
-def refuse_configuration() -> None:
-    """Raise KosliFailed when ~/.kosli.yml sets what would change the gate's question, such as the flow to look in.
-
-    The CLI reads that file, an explicit flag wins over it, but no flag can say "in no flow".
-    """
-    path = os.path.join(setting("HOME"), ".kosli.yml")
-    if not os.path.exists(path):
-        return
-    lines = read_bytes(path).decode("utf-8", "replace").splitlines()
-    found = [_configuration_line(line) for line in lines]
-    if None in found:
-        raise KosliFailed(
-            f"~/.kosli.yml: line {found.index(None) + 1} is not `key: value`, it might change what the gate asks"
-        )
-    leaking = sorted({match[1].lower() for match in found if match and match[1]} - HARMLESS_CONFIGURATION)
-    if leaking:
-        raise KosliFailed(f"~/.kosli.yml sets {', '.join(leaking)}, which would change what the gate asks")
-
-
-def _show_progress(done: int, total: int) -> None:
-    if sys.stderr and sys.stderr.isatty():
-        os.write(2, f"{bar(done, total)}{chr(10) if done == total else ''}".encode())
-
-
-def read_promotion(document: Promotion) -> Promotion:
-    """Return the promotion that a job of a matrix has in its hand: it need not have more than the gate uses."""
-    for key in ("incoming_flow", "incoming_name", "incoming_fingerprint"):
-        value = document.get(key)
-        if type(value) is not str:
-            what = "missing" if value is None else "not a string"
-            raise Unusable(f"stdin is neither a release nor a promotion: {key}: {what}")
-    if not is_sha256(document["incoming_fingerprint"]):
-        raise Unusable("incoming_fingerprint: not 64 lower-case hexadecimal digits")
-    return document
-
-
-def jobs_at_once() -> int:
-    """Return GATE_JOBS."""
-    jobs = setting("GATE_JOBS", "8")
-    if not re.fullmatch("[0-9]{1,2}", jobs) or not 1 <= int(jobs) <= 64:
-        raise Unusable(f"GATE_JOBS: {printable(jobs)} is no number from 1 to 64")
-    return int(jobs)
+def read_candidates(document: Any, environments: list[str]) -> list[Candidate]:
+    """Return what is to be judged: a release, whose environments are then looked at, or the one promotion of a job."""
+    if isinstance(document, list):
+        release = read_release(document)
+        if len(environments) == 2:
+            require_environments(release, *environments)
+        return [Candidate(p.incoming_flow, p.incoming_name, p.incoming_fingerprint) for p in release]
+    candidate = typed(document, Candidate, "stdin is neither a release nor a promotion")
+    origin = environment_of(candidate.incoming_snapshot_id)
+    if origin and origin not in environments:
+        raise Unusable(f"the promotion comes from {origin}, not from {' or '.join(environments)}")
+    return [candidate]
 
 
 def main(argv: list[str]) -> int:
     """Read a release or one promotion, write the verdicts."""
-    named = usage(argv, "ENVIRONMENT") if len(argv) == 1 else usage(argv, "FROM", "TO")
-    environments = [environment_of(expression) for expression in named]
+    arguments = Arguments(__doc__)
+    arguments.add_argument("environments", nargs="*", metavar="ENVIRONMENT")
+    named = arguments.parse_args(argv).environments
+    if len(named) > 2:
+        raise Unusable(f"{len(named)} environments, and the gate asks in one or two (--help says more)")
+    environments = [environment_of(expression) for expression in named or settings().environments]
     for environment in environments:
         if not _environment_name(environment):
-            raise Unusable(f"{printable(environment)} is no name of an environment")
-    document = read_document()
-    release = [read_promotion(document)] if type(document) is dict else read_release(document)
-    if type(document) is list and len(environments) == 2:
-        require_environments(release, *environments)
-    jobs = jobs_at_once()
+            raise Unusable(f"{printable(environment) or 'an empty text'} is no name of an environment")
+    candidates = read_candidates(read_document(), environments)
     stop_on_signals()
     require_settings()
-    refuse_configuration()
     refuse_untrusted_cli()
-    verdicts = gate(release, environments, jobs)
+    verdicts = gate(candidates, environments)
     write_json(verdicts)
     for verdict in verdicts:
-        for reason in verdict["reasons"]:
-            flow, environment = printable(verdict["flow"]), verdict["environment"]
-            say(f"{environment}: {flow}: {printable(verdict['name'])}: {verdict['verdict']}: {reason}")
-    found = {verdict["verdict"] for verdict in verdicts}
+        for reason in verdict.reasons:
+            where = f"{verdict.environment}: {printable(verdict.flow)}: {printable(verdict.name)}"
+            say(f"{where}: {verdict.verdict}: {reason}")
+    found = {verdict.verdict for verdict in verdicts}
     return 1 if "non-compliant" in found else 3 if "error" in found else 0
 
 
 if __name__ == "__main__":
-    run(main, __doc__)
+    run(main)

@@ -7,83 +7,67 @@ stdout  nothing, or without GITHUB_OUTPUT what would be appended to that file:
           any=true           false when there is nothing to promote
           count=2            so that a list that GitHub dropped is noticed
           digest=...         what the release is known by: a sha256
+          max_parallel=10    how many deployments at once (deploy.max_parallel)
 exit    0 done, 1 more than a workflow can take, 2 not a release, or the file cannot be written (then it is as before)
 
-    scripts/github_output.py < release.json
+    make -s promotions | scripts/github_output.py
 """
 
-from __future__ import annotations
-
 import json
-import os
+from collections import Counter
 
-from lib.filters import Refused, Unusable, printable, read_document, run, setting, usage, write
+from lib.commit_urls import address
+from lib.model import Promotion
+from lib.outputs import append_outputs
 from lib.queries import select
-from lib.releases import digest, read_release
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from lib.releases import Release
+from lib.releases import digest, fields_of, read_release
+from lib.settings import settings
+from lib.streams import Refused, no_arguments, printable, read_document, run
 
 MOST_JOBS = 256  # in a matrix
 MOST_CHARACTERS = 500_000  # in all outputs of a job: 1 MB, counted as UTF-16, with some room
 
 
-def outputs(release: Release) -> str:
-    """Return the lines for $GITHUB_OUTPUT. ASCII only: nothing in a name can begin another line."""
-    matrix = json.dumps(select("matrix", release), separators=(",", ":")).replace("##[", r"\u0023#[")
-    found = {
+def outputs(release: list[Promotion]) -> dict[str, object]:
+    """Return what the next jobs are handed. Raises Refused for more than a workflow can take."""
+    keys = select("matrix", fields_of(release))
+    matrix = json.dumps(keys, separators=(",", ":")).replace("##[", r"\u0023#[")
+    releases = max(-(-len(release) // MOST_JOBS), -(-len(matrix) // MOST_CHARACTERS))
+    if releases > 1:
+        raise Refused(
+            f"{len(release)} promotions of {len(matrix)} characters, and a workflow takes {MOST_JOBS} jobs and "
+            f"{MOST_CHARACTERS} characters: promote some flows at a time with FLOWS, in {releases} releases"
+        )
+    if settings().deploy.one_repository == "one":
+        refuse_one_repository(release)
+    return {
         "promotions": matrix,
         "any": "true" if release else "false",
-        "count": str(len(release)),
+        "count": len(release),
         "digest": digest(release),
+        "max_parallel": settings().deploy.max_parallel,
     }
-    if len(release) > MOST_JOBS:
-        raise Refused(
-            f"{len(release)} promotions, and a workflow's matrix takes {MOST_JOBS}: promote some of the flows at a "
-            "time with FLOWS"
-        )
-    if len(matrix) > MOST_CHARACTERS:
-        raise Refused(
-            f"{len(matrix)} characters, and a job's outputs take {MOST_CHARACTERS}: promote some of the flows at a "
-            "time with FLOWS"
-        )
-    return "".join(f"{key}={value}\n" for key, value in found.items())
 
 
-def append(path: str, text: str) -> None:
-    """Append to a file all of a text or nothing, on a line of its own."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise Unusable(f"{printable(path)}: cannot be written: {error.strerror}") from None
-    size = os.fstat(descriptor).st_size
-    try:
-        if size and os.pread(descriptor, 1, size - 1) != b"\n":
-            text = f"\n{text}"
-        rest = text.encode()
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-        os.close(descriptor)
-    except OSError as error:
-        try:
-            os.ftruncate(descriptor, size)
-        except OSError:
-            pass  # not a file, so nothing of it is kept
-        raise Unusable(f"{printable(path)}: cannot be written: {error.strerror}") from None
+def refuse_one_repository(release: list[Promotion]) -> None:
+    """Raise Refused for two promotions of one repository: the second deployment would overwrite the first."""
+    times = Counter(address(promotion.incoming_repo_url) for promotion in release)
+    causes = [
+        f"{printable(p.incoming_flow)}: {printable(p.incoming_name)}: another promotion is from {p.incoming_repo_url} "
+        'too, and both would deploy its Terraform (deploy.one_repository = "many" allows it)'
+        for p in release
+        if times[address(p.incoming_repo_url)] > 1
+    ]
+    if causes:
+        raise Refused(*causes)
 
 
 def main(argv: list[str]) -> int:
     """Read the release, append the outputs."""
-    usage(argv)
-    text = outputs(read_release(read_document()))
-    path = setting("GITHUB_OUTPUT")
-    if path:
-        append(path, text)
-    else:
-        write(text.encode())
+    no_arguments(__doc__, argv)
+    append_outputs(outputs(read_release(read_document())))
     return 0
 
 
 if __name__ == "__main__":
-    run(main, __doc__)
+    run(main)

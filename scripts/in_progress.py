@@ -4,27 +4,25 @@
 stdin   the diff of two snapshots (make snapshots)
 stdout  [{"environment", "snapshot_id", "flow", "artifacts": [{"name", "fingerprint"}, ...]}, ...], FROM's before
         TO's, by flow; [] when there are none
-exit    0 nothing in progress, 1 something is, 2 not a diff
-
-settings, from the environment:
-  MATCH_BY    flow (default), or image: flow and image name, for a flow that builds several images
+exit    0 nothing in progress, 1 something is, or the diff is of other environments, 2 not a diff
+reads   MATCH_BY RENAMED_FLOWS FROM_ENV TO_ENV
 
     make -s snapshots | scripts/in_progress.py
 """
 
-from __future__ import annotations
-
-from lib.diffs import in_progress, matcher, read_diff
-from lib.filters import read_document, run, usage, write_json
+from lib.rules import in_progress, read_diff, require_named_environments
+from lib.streams import no_arguments, read_document, run, write_json
 
 
 def main(argv: list[str]) -> int:
     """Read the diff, write the deployments in progress; 1 when there are any, as diff does."""
-    usage(argv)
-    found = in_progress(read_diff(read_document()), matcher())
+    no_arguments(__doc__, argv)
+    diff = read_diff(read_document())
+    require_named_environments(diff)
+    found = in_progress(diff)
     write_json(found)
     return 1 if found else 0
 
 
 if __name__ == "__main__":
-    run(main, __doc__)
+    run(main)

@@ -5,21 +5,24 @@ stdin   any JSON document
 stdout  what the query selects
 exit    0 done, 2 not JSON, no such query, not JMESPath, or a query that gives null
 
-    make -s promotions | scripts/query.py jq/names.jmespath
+QUERY is a file, or the name of one of the project's own in jq/.
+
+    make -s promotions | scripts/query.py flows
 """
 
-from __future__ import annotations
+import os
 
-from lib.filters import read_document, run, usage, write_json
-from lib.queries import search
+from lib.queries import path_of, search
+from lib.streams import one_file, read_document, run, write_json
 
 
 def main(argv: list[str]) -> int:
-    """Read a document, write what the query in the named file selects."""
-    (path,) = usage(argv, "FILE")
-    write_json(search(path, read_document()))
+    """Read a document, write what the query selects."""
+    query = one_file(__doc__, argv, "QUERY")
+    named = os.sep not in query and not os.path.exists(query)
+    write_json(search(path_of(query) if named else query, read_document()))
     return 0
 
 
 if __name__ == "__main__":
-    run(main, __doc__)
+    run(main)

@@ -3,95 +3,121 @@
 
 An approval can come days after the proposal, and a deployment can half fail. Each approved promotion is
   pending   its incoming artifact still runs in FROM, and TO runs what it ran when the release was proposed;
-            of a rollback, whose incoming artifacts come from TO's own past, only TO counts
-  landed    its incoming artifact runs in TO, alone of its flow
+            in a rollback only TO counts, because the incoming artifacts come from TO's own past
+  landed    its incoming artifact runs in TO, and nothing of what it replaces beside it
   changed   anything else: an environment moved on, or a deployment of its flow is in progress
 
-stdin   a fresh diff (make snapshots)
+stdin   a fresh diff (scripts/snapshots.py --latest)
 stdout  the pending promotions, as they were approved; [] when all have landed
-exit    0 done, 1 some have changed, the diff is older than the release, or nothing is left to do, 2 not a diff, not the
-        approved release, or not of the same environments
+exit    0 done, 1 some have changed, the diff is older than the release, the release is too old, or nothing is left to
+        do, 2 not a diff, not the approved release, or not of the same environments
+reads   DIGEST NOTHING_LEFT MATCH_BY RENAMED_FLOWS FROM_ENV TO_ENV SOURCES PROPOSED APPROVAL_MAX_AGE HOLDS OVERRIDE
 
-settings, from the environment:
-  DIGEST          the digest that the approved release must have
-  NOTHING_LEFT    accept (default), or refuse: what becomes of a release of which nothing is left to do
-  MATCH_BY        as for promotions.py
-
-    make -s snapshots | scripts/recheck.py release.json
+    scripts/snapshots.py --latest | scripts/recheck.py release.json
 """
 
-from __future__ import annotations
+import re
+import time
+from datetime import UTC, datetime
 
-from lib.diffs import environment_of, label, listed, matcher, read_diff, running_by
-from lib.filters import Refused, choice, printable, read_document, run, say, setting, usage, write_json
-from lib.releases import artifact_of, is_first, read_approved, require_environments, too_old
+from lib.holds import EVERY_FLOW, in_force, sentence
+from lib.model import Diff, Promotion
+from lib.releases import fields_of, is_rollback, read_approved, require_environments, too_old
+from lib.rules import (
+    by_key,
+    cause_in_source,
+    commit_of,
+    environment_of,
+    label,
+    listed,
+    matcher,
+    place,
+    read_diff,
+    require_named_environments,
+    same_artifacts,
+)
+from lib.settings import seconds, settings, this_run, variable
+from lib.streams import Refused, Unusable, one_file, printable, read_bytes, read_document, run, say, write_json
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
-    from lib.diffs import Artifact, Diff
-    from lib.releases import Release
-
-
-def recheck(approved: Release, diff: Diff) -> tuple[Release, list[str]]:
+def recheck(approved: list[Promotion], diff: Diff) -> tuple[list[Promotion], list[str]]:
     """Return the promotions that are left to do, and a note for each that has landed.
 
     Raises Refused with every promotion that has changed, when the diff is older than the release, and by NOTHING_LEFT
     when nothing is left to do; Unusable for a release of other environments.
     """
     match = matcher()
-    refuse_nothing = choice("NOTHING_LEFT", ("accept", "refuse")) == "refuse"
-    runs_in_from, runs_in_to = running_by(match, diff.running_in_from), running_by(match, diff.running_in_to)
-    from_environment, to_environment = environment_of(diff.from_snapshot), environment_of(diff.to_snapshot)
-    require_environments(approved, from_environment, to_environment)
-    old = too_old(approved, diff.from_snapshot, diff.to_snapshot)
-    if old:
+    runs_in_from, runs_in_to = by_key(diff.running_in_from, match), by_key(diff.running_in_to, match)
+    by_fingerprint = by_key(diff.running_in_to, lambda artifact: (artifact.fingerprint,))
+    one, other = environment_of(diff.from_snapshot), environment_of(diff.to_snapshot)
+    require_environments(approved, one, other)
+    if old := too_old(approved, diff.from_snapshot, diff.to_snapshot):
         raise Refused(*old)
     pending, notes, changes = [], [], []
     for promotion in approved:
-        incoming = artifact_of(promotion, "incoming")
-        outgoing = [] if is_first(promotion) else [artifact_of(promotion, "outgoing")]
-        key = match(incoming)
-        in_from, in_to = runs_in_from.get(key, []), runs_in_to.get(key, [])
-        origin = environment_of(promotion["incoming_snapshot_id"])
-        if same(in_to, [incoming]):
-            notes.append(f"{to_environment}: {printable(incoming['flow'])}: {label(incoming)}: has landed")
-        elif same(in_to, outgoing) and (origin != from_environment or same(in_from, [incoming])):
+        incoming = promotion.incoming
+        outgoing = [] if promotion.is_first else [promotion.outgoing]
+        in_from, in_to = runs_in_from.get(match(incoming), []), runs_in_to.get(match(incoming), [])
+        replaced = promotion.outgoing_fingerprint
+        beside = by_fingerprint.get((replaced,), []) if replaced else []  # whatever its name and flow
+        from_to = environment_of(promotion.incoming_snapshot_id) == other
+        if (commit := commit_of(incoming)) and (cause := cause_in_source(commit)):
+            changes.append(f"{place(one, incoming)}: {cause}")
+        elif same_artifacts(in_to, [incoming]) and not beside:
+            notes.append(f"{place(other, incoming)}: has landed")
+        elif same_artifacts(in_to, outgoing) and (from_to or same_artifacts(in_from, [incoming])):
             pending.append(promotion)
         else:
             changes.append(
-                f"{printable(incoming['flow'])}: approved: {label(incoming)} replaces {listed(outgoing) or 'nothing'}; "
-                f"now {from_environment} runs {listed(in_from) or 'nothing of it'}, "
-                f"{to_environment} runs {listed(in_to) or 'nothing of it'}"
+                f"{printable(incoming.flow)}: approved: {label(incoming)} replaces {listed(outgoing) or 'nothing'}; "
+                f"now {one} runs {listed(in_from) or 'nothing of it'}, {other} runs "
+                f"{listed([*in_to, *(a for a in beside if a not in in_to)]) or 'nothing of it'}"
             )
+    rollback = is_rollback(approved, other)
+    for hold in [] if rollback or this_run().override else in_force(datetime.now(UTC)):
+        if hold.flow == EVERY_FLOW or hold.flow in {promotion.incoming_flow for promotion in pending}:
+            changes.append(f"{other}: {printable(hold.flow)}: held {printable(sentence(hold))}")
     if changes:
         raise Refused(*changes)
-    if refuse_nothing and not pending:
-        raise Refused(f"{diff.to_snapshot}: nothing is left to do: {to_environment} runs all of it already", *notes)
+    if this_run().nothing_left == "refuse" and not pending:
+        raise Refused(f"{diff.to_snapshot}: nothing is left to do: {other} runs all of it already", *notes)
     return pending, notes
 
 
-def same(running: Iterable[Artifact], wanted: Iterable[Artifact]) -> bool:
-    """Say whether these artifacts run and no other: known by fingerprint, or by name where there is none."""
-    return sorted(map(identity, running)) == sorted(map(identity, wanted))
+def refuse_expired(path: str, now: float) -> None:
+    """Raise Refused for a release whose proposal is longer ago than APPROVAL_MAX_AGE. `path` says when that was."""
+    text = read_bytes(path).decode("ascii", "replace").strip()
+    if not re.fullmatch("[0-9]{1,12}", text):
+        raise Unusable(f"PROPOSED: {printable(path)} does not hold the seconds that `date +%s` prints")
+    longest = settings().approval.max_age
+    if now - int(text) > seconds(longest):
+        days = (now - int(text)) / 86400
+        raise Refused(
+            f"the release was proposed {days:.1f} days ago, and an approval is good for {longest}: propose it anew"
+        )
 
 
-def identity(artifact: Artifact) -> str:
-    """Return what an artifact is known by."""
-    return str(artifact["fingerprint"] or artifact["name"])
+def refuse_pinned(expressions: tuple[str, str]) -> None:
+    """Raise Refused in a workflow when FROM or TO names one snapshot: that never changes."""
+    for expression in expressions if variable("GITHUB_ACTIONS") else ():
+        if environment_of(expression) != expression:
+            raise Refused(f"{printable(expression)} is one snapshot: a release is compared with what runs now")
 
 
 def main(argv: list[str]) -> int:
     """Read a fresh diff, write what is left of the approved release."""
-    (path,) = usage(argv, "APPROVED")
-    approved = read_approved(path, setting("DIGEST"))
-    pending, notes = recheck(approved, read_diff(read_document()))
-    write_json(pending)
+    approved = read_approved(one_file(__doc__, argv, "APPROVED"))
+    refuse_pinned(settings().environments)
+    if this_run().proposed:
+        refuse_expired(this_run().proposed, time.time())
+    diff = read_diff(read_document())
+    require_named_environments(diff)
+    pending, notes = recheck(approved, diff)
+    write_json(fields_of(pending))
     for note in notes:
         say(note)
     return 0
 
 
 if __name__ == "__main__":
-    run(main, __doc__)
+    run(main)

@@ -1,72 +1,131 @@
 #!/usr/bin/env python3
 """Tell Kosli what runs in ENVIRONMENT now: one more snapshot, if that has changed.
 
-stdout  {"environment", "type"}
+stdout  {"environment", "type"}; with --matrix, in the place of ENVIRONMENT, what release.toml records:
+        [{"environment", "role", "region", "runner"}, ...], and Kosli is told nothing
 exit    0 done, 2 wrong usage or settings, 3 Kosli could not be told, or what runs could not be seen
-
-settings, from the environment:
-  ENVIRONMENT_TYPE   ecs (the default), k8s, lambda, docker or server: of that type it is in Kosli too
-  RECORDED           what belongs to the environment; commas separate several
-                       ecs      the cluster; needed
-                       k8s      the namespaces; all by default
-                       lambda   the functions' names; all by default
-                       docker   nothing: all containers of this machine
-                       server   the paths of the artifacts on this machine; needed
-  KUBECONFIG         k8s: the cluster's configuration, ~/.kube/config by default
-  AWS_...            ecs, lambda: the cloud role that was taken, and its region
-  KOSLI_...          as for snapshots.py
+reads   [record.ENVIRONMENT] of release.toml: its type, the same as in Kosli, and what belongs to it. Without that
+        table ENVIRONMENT_TYPE and RECORDED, which holds the same separated by commas.
+          type               key
+          ecs (the default)  clusters; needed
+          k8s                namespaces; all by default
+          lambda             functions, by name; all by default
+          docker             all containers of this machine
+          server             paths of the artifacts on this machine; needed
+          s3                 bucket; needed
+          azure              resource_group; needed
+          cloud-run          project, as PROJECT/REGION; needed
+        KUBECONFIG AWS_... GOOGLE_... KOSLI_AZURE_...: what the cloud asks for; and KOSLI_...
 
     RECORDED=beta scripts/record.py aws-beta
 """
 
-from __future__ import annotations
-
+import os
 import re
+import tempfile
 
-from lib.filters import Unusable, choice, printable, run, setting, usage, write_json
-from lib.kosli import PASSED_TO_RECORD, require_settings, stop_on_signals, tell
+from lib.kosli import require_settings, tell
+from lib.processes import stop_on_signals
+from lib.settings import Record, settings, this_run
+from lib.streams import Arguments, Unusable, printable, run, to_json, write_json
 
-# The flag that takes what is recorded, and whether it must be given: without it an ecs environment would be every
+# The key of what is recorded, its flag, and whether it must be given: without it an ecs environment would be every
 # cluster of the account, and two environments in one account would be the same.
 TYPES = {
-    "ecs": ("--cluster", True),
-    "k8s": ("--namespaces", False),
-    "lambda": ("--function-names", False),
-    "docker": ("", False),
-    "server": ("--paths", True),
+    "ecs": ("clusters", "--clusters", True),
+    "k8s": ("namespaces", "--namespaces", False),
+    "lambda": ("functions", "--function-names", False),
+    "docker": ("", "", False),
+    "server": ("paths", "--paths-file", True),
+    "s3": ("bucket", "--bucket", True),
+    "azure": ("resource_group", "--azure-resource-group-name", True),
+    "cloud-run": ("project", "--project", True),
+}
+# What the CLI needs to look into a cloud: the role that was taken, and where.
+PASSED = (
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"),
+    *("AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME"),
+    *("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+    *("AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_CA_BUNDLE"),
+    *("DOCKER_HOST", "DOCKER_CONFIG", "KUBECONFIG", "GOOGLE_APPLICATION_CREDENTIALS"),
+    *("KOSLI_AZURE_CLIENT_ID", "KOSLI_AZURE_CLIENT_SECRET", "KOSLI_AZURE_TENANT_ID", "KOSLI_AZURE_SUBSCRIPTION_ID"),
+)
+# The CLI has an empty HOME: what it would have found in the user's is named.
+OF_THE_USER = {
+    "AWS_CONFIG_FILE": "~/.aws/config",
+    "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
+    "KUBECONFIG": "~/.kube/config",
+    "DOCKER_CONFIG": "~/.docker",
+    "GOOGLE_APPLICATION_CREDENTIALS": "~/.config/gcloud/application_default_credentials.json",
 }
 
 
-def command(environment: str, kind: str, recorded: str) -> list[str]:
+def command(environment: str, kind: str, recorded: str, folder: str) -> list[str]:
     """Return the arguments of the kosli command. Raises Unusable for what does not belong together."""
     if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9._-]*", environment):
         raise Unusable(f"{printable(environment)} is no name of an environment")
-    flag, needed = TYPES[kind]
+    key, flag, needed = TYPES[kind]
     if needed and not recorded:
-        raise Unusable(f"RECORDED is not set: an environment of type {kind} needs it")
+        raise Unusable(f"record.{environment}.{key} (or RECORDED) is not set: an environment of type {kind} needs it")
     if recorded and not flag:
         raise Unusable(f"RECORDED: an environment of type {kind} takes none")
-    if recorded.startswith("-") or (kind == "ecs" and "," in recorded):
-        raise Unusable(f"RECORDED: {printable(recorded)} cannot be recorded")
-    arguments = ["snapshot", kind, environment]
-    if recorded:
-        arguments += [flag, recorded]
-    if kind == "k8s" and setting("KUBECONFIG"):
-        arguments += ["--kubeconfig", setting("KUBECONFIG")]
-    return arguments
+    if recorded.startswith("-") or (kind == "cloud-run" and recorded.count("/") != 1):
+        raise Unusable(f"{printable(recorded)} cannot be recorded")
+    if kind == "server":
+        # The CLI runs in a folder of its own, so what is named here is made absolute here.
+        paths = {os.path.abspath(path): {"path": os.path.abspath(path)} for path in recorded.split(",")}
+        recorded = os.path.join(folder, "paths.json")
+        with open(recorded, "wb") as file:
+            file.write(to_json({"version": 1, "artifacts": paths}))
+        return ["snapshot", "paths", environment, flag, recorded]
+    if kind == "k8s" and (configuration := os.environ.get("KUBECONFIG") or existing(OF_THE_USER["KUBECONFIG"])):
+        flags = ("--kubeconfig", os.path.abspath(configuration))
+        return ["snapshot", kind, environment, *((flag, recorded) if recorded else ()), *flags]
+    if kind == "cloud-run":
+        project, _, region = recorded.partition("/")
+        return ["snapshot", kind, environment, flag, project, "--region", region]
+    return ["snapshot", kind, environment, *((flag, recorded) if recorded else ())]
+
+
+def existing(path: str) -> str:
+    """Return a path of the user's, "" when nothing is there."""
+    path = os.path.expanduser(path)
+    return path if os.path.exists(path) else ""
+
+
+def what_to_record(environment: str) -> tuple[str, str]:
+    """Return an environment's type, and what belongs to it, separated by commas."""
+    table = settings().record.get(environment, Record())
+    kind = this_run().environment_type or table.type
+    if kind not in TYPES:
+        raise Unusable(f"{printable(kind)} is no type of an environment; one of: {', '.join(TYPES)}")
+    value = getattr(table, TYPES[kind][0]) if TYPES[kind][0] else ""
+    return kind, this_run().recorded or (value if isinstance(value, str) else ",".join(value))
 
 
 def main(argv: list[str]) -> int:
-    """Record the environment that the argument names."""
-    (environment,) = usage(argv, "ENVIRONMENT")
-    kind = choice("ENVIRONMENT_TYPE", tuple(TYPES))
-    arguments = command(environment, kind, setting("RECORDED"))
-    stop_on_signals()
-    require_settings()
-    tell(*arguments, passing=PASSED_TO_RECORD)
+    """Record the environment that the argument names, or say which ones release.toml records."""
+    arguments = Arguments(__doc__)
+    arguments.add_argument("environment", metavar="ENVIRONMENT")
+    if argv == ["--matrix"]:
+        write_json(
+            [
+                {"environment": name, "role": table.role, "region": table.region, "runner": table.runner}
+                for name, table in settings().record.items()
+            ]
+        )
+        return 0
+    environment = arguments.parse_args(argv).environment
+    kind, recorded = what_to_record(environment)
+    with tempfile.TemporaryDirectory() as folder:
+        told = command(environment, kind, recorded, folder)
+        stop_on_signals()
+        require_settings()
+        more = {name: existing(path) for name, path in OF_THE_USER.items() if not os.environ.get(name)}
+        tell(*told, passing=tuple(name for name in PASSED if name not in more), more=more)
     write_json({"environment": environment, "type": kind})
     return 0
 
 
 if __name__ == "__main__":
-    run(main, __doc__)
+    run(main)

@@ -4,75 +4,60 @@
 stdin   a release (make promotions)
 stdout  the inverse release, of the same shape and order; [] when the release is empty
 stderr  what cannot be rolled back, and why: a first deployment replaced nothing
-exit    0 done, 1 refused: none of it can be rolled back, 2 not a release
+exit    0 done, 1 refused: none of it can be rolled back, or its code is below none of the sources, 2 not a release
+reads   SOURCES
 
     make -s promotions | scripts/rollback.py
 """
 
-from __future__ import annotations
+from typing import Any
 
-from lib.commit_urls import compare_page, parse
-from lib.diffs import digest_differs
-from lib.filters import Refused, printable, read_document, run, say, usage, write_json
-from lib.releases import artifact_of, in_order, is_first, read_release
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from lib.releases import Promotion, Release
+from lib.model import Promotion
+from lib.releases import derive, fields_of, in_order, read_release
+from lib.rules import cause_in_source, commit_of, why_no_rollback
+from lib.streams import Refused, no_arguments, printable, read_document, run, say, write_json
 
 _SWAPPED = {"incoming": "outgoing", "outgoing": "incoming"}
 
 
-def rollback(release: Release) -> tuple[Release, list[str]]:
-    """Return the inverse release, and a note for each promotion that has none."""
-    inverse, notes = [], []
+def rollback(release: list[Promotion]) -> tuple[list[Promotion], list[str]]:
+    """Return the inverse release, and a note for each promotion that has none. Raises Refused with every cause."""
+    inverse, notes, causes = [], [], []
     for promotion in release:
-        reason = why_not(promotion)
+        flow, name = printable(promotion.incoming_flow), printable(promotion.incoming_name)
+        reason = why_no_rollback(promotion.outgoing, promotion.is_first)
+        commit = commit_of(promotion.outgoing)
         if reason:
-            flow, name = printable(promotion["incoming_flow"]), printable(promotion["incoming_name"])
             notes.append(f"{flow}: {name}: cannot be rolled back: {reason}")
+        elif commit and (cause := cause_in_source(commit)):
+            causes.append(f"{flow}: {printable(promotion.outgoing_name)}: {cause}")
         else:
-            inverse.append(swapped(promotion))
+            inverse += read_release([swapped(promotion)])
+    if causes or (release and not inverse):
+        raise Refused(*causes, *notes)
     return in_order(inverse), notes
 
 
-def why_not(promotion: Promotion) -> str:
-    """Return why a promotion cannot be rolled back, "" when it can."""
-    if is_first(promotion):
-        return "it is a first deployment, there is nothing to go back to"
-    if not promotion["outgoing_fingerprint"]:
-        return "what it replaces has no fingerprint"
-    if digest_differs(artifact_of(promotion, "outgoing")):
-        return "the digest in the name of what it replaces is not its fingerprint"
-    if not parse(promotion["outgoing_commit_url"]):
-        return "the commit of what it replaces is not known"
-    return ""
-
-
-def swapped(promotion: Promotion) -> Promotion:
+def swapped(promotion: Promotion) -> dict[str, Any]:
     """Return a promotion the other way round, with the compare page the other way round too."""
-    sides: dict[str, Promotion] = {"incoming": {}, "outgoing": {}}
-    for key, value in promotion.items():
+    sides: dict[str, dict[str, Any]] = {"incoming": {}, "outgoing": {}}
+    for key, value in promotion.fields.items():
         side, _, field = key.partition("_")
         if side in _SWAPPED:
             sides[_SWAPPED[side]][f"{_SWAPPED[side]}_{field}"] = value
-    new, old = parse(promotion["outgoing_commit_url"]), parse(promotion["incoming_commit_url"])
-    assert new, "why_not has looked"
-    return {**sides["incoming"], **sides["outgoing"], "deployment_diff_url": compare_page(old, new)}
+    fields = {**sides["incoming"], **sides["outgoing"]}
+    return {**fields, "deployment_diff_url": derive(fields)["deployment_diff_url"]}
 
 
 def main(argv: list[str]) -> int:
     """Read a release, write its inverse."""
-    usage(argv)
-    release = read_release(read_document())
-    inverse, notes = rollback(release)
-    if release and not inverse:
-        raise Refused(*notes)
-    write_json(inverse)
+    no_arguments(__doc__, argv)
+    inverse, notes = rollback(read_release(read_document()))
+    write_json(fields_of(inverse))
     for note in notes:
         say(note)
     return 0
 
 
 if __name__ == "__main__":
-    run(main, __doc__)
+    run(main)

@@ -1,22 +1,28 @@
-"""What the tests share: the project's root, and running a command as a user would."""
+"""What the tests share: the project's root, a Kosli service, and running a command as a user would."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from forked import Forked
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 PATH = f"{ROOT}/.venv/bin:/usr/local/bin:/usr/bin:/bin"
+QUIET = {"KOSLI_NO_UPDATE_CHECK": "1", "HOME": "/nonexistent"}
+REAL_CLI = ROOT / "kosli" / "node_modules" / ".bin" / "kosli"
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     """Return an environment of the tests' own making: no MAKEFLAGS, no GITHUB_*, no KOSLI_* of the machine's."""
-    return {"PATH": PATH, "HOME": str(home), "TZ": "UTC", "LC_ALL": "C.UTF-8", **more}
+    service = {"WORLDS_SERVICE": os.environ["WORLDS_SERVICE"]}
+    return {"PATH": PATH, "HOME": str(home), "TZ": "UTC", "LC_ALL": "C.UTF-8", **service, **more}
 
 
 @pytest.fixture
@@ -50,3 +56,33 @@ def _no_network() -> None:
     """Make sure that a test that forgets its environment does not reach a real Kosli."""
     for name in [name for name in os.environ if name.startswith("KOSLI_")]:
         del os.environ[name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Run one Kosli service for all tests of this process: fixtures/use-service finds it."""
+    folder = tmp_path_factory.mktemp("worlds")
+    process = subprocess.Popen([sys.executable, ROOT / "fixtures" / "kosli_service", folder, str(os.getpid())])
+    while not (folder / "address").exists():
+        assert process.poll() is None, "the Kosli service did not start"
+        time.sleep(0.01)
+    os.environ["WORLDS_SERVICE"] = str(folder)
+    yield
+    process.terminate()
+    process.wait()
+
+
+def pytest_report_header() -> str:
+    """Say which CLI the tests run."""
+    if not REAL_CLI.exists():
+        return "kosli: the thin client (npm ci --prefix kosli installs the real one)"
+    version = subprocess.run([REAL_CLI, "version", "--short"], capture_output=True, text=True, check=False, env=QUIET)
+    return f"kosli: the real CLI, {version.stdout.strip()}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many answers of both CLIs were compared."""
+    passed = terminalreporter.stats.get("passed", [])
+    counts = [int(str(value)) for report in passed for key, value in report.user_properties if key == "comparisons"]
+    if counts:
+        terminalreporter.write_line(f"conformance: {sum(counts)} comparisons of the thin client with the real CLI")

@@ -27,7 +27,7 @@ from queue import SimpleQueue
 
 ROOT = Path(__file__).resolve().parent.parent
 # The decision code: the groups of golden cases that a file can change, and the test files for the rest.
-RULES = ("promotions in-progress recheck rollback", "test_properties test_broken_documents")
+RULES = ("promotions in-progress recheck rollback deployment", "test_properties test_broken_documents")
 TARGETS = {
     "scripts/promotions.py": ("promotions make", "test_properties"),
     "scripts/in_progress.py": ("in-progress", "test_properties"),
@@ -35,10 +35,16 @@ TARGETS = {
     "scripts/rollback.py": ("rollback", "test_properties"),
     "scripts/verify.py": ("verify", "test_verify"),
     "scripts/gate.py": ("gate", "test_gate test_door"),
-    "scripts/approval.py": ("approval", "test_broken_documents test_hostile"),
+    "scripts/approval.py": ("approval", "test_broken_documents"),
     "scripts/promotion_run.py": ("promotion-run", "test_broken_documents"),
     "scripts/github_output.py": ("github-output", "test_properties"),
-    "scripts/lib/diffs.py": RULES,
+    "scripts/deployment.py": ("deployment", ""),
+    "scripts/planned_image.py": ("planned-image", ""),
+    "scripts/known_release.py": ("known-release", ""),
+    "scripts/outcome.py": ("outcome", ""),
+    "scripts/changes.py": ("", "test_changes"),
+    "scripts/lib/git.py": ("", "test_changes"),
+    "scripts/lib/rules.py": RULES,
     "scripts/lib/releases.py": RULES,
     "scripts/lib/commit_urls.py": ("promotions rollback", "test_commit_urls test_properties"),
 }
@@ -102,7 +108,7 @@ def survives(folder: Path, path: str, source: str) -> bool:
     original = (folder / path).read_text()
     (folder / path).write_text(source)
     try:
-        for tests in (cases, [f"tests/{name}.py" for name in files.split()]):
+        for tests in ([cases] if groups else []) + [[f"tests/{name}.py"] for name in files.split()]:
             command = [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
             done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=900)
             if done.returncode:

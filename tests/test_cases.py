@@ -11,12 +11,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
 from conftest import PATH, ROOT, environment
+
+import pytest
 
 CASES = sorted(path.parent for path in (ROOT / "tests" / "cases").glob("*/*/cmd"))
 # A list that is not empty is these scripts' answer and their failure at once.
 ANSWERS_AND_FAILS = re.compile(r"\b(in_progress|gate|verify)\.py\b|make (-s )?(in-progress|gate|verify)\b")
+
+HOST = re.compile(r"http://127\.0\.0\.1:\d+(/w/\w{8})?")
 
 
 def name(case: Path) -> str:
@@ -39,7 +42,8 @@ def test_case(case: Path, tmp_path: Path, snapshot, request: pytest.FixtureReque
         timeout=60,
     )
     stdout, stderr = done.stdout.decode(), re.sub(r"Makefile:\d+", "Makefile:LINE", done.stderr.decode())
-    stderr = stderr.replace(str(ROOT), "ROOT").replace(str(tmp_path), "HOME")
+    stdout, stderr = (HOST.sub("<HOST>", text).replace(str(tmp_path), "HOME") for text in (stdout, stderr))
+    stderr = stderr.replace(str(ROOT), "ROOT")
     print(f"exit {done.returncode}\n{stderr}")
 
     assert "Traceback" not in stderr

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from lib.commit_urls import Commit, commit_page, compare_page, parse, raw_page, same_host, same_repository
+
+import pytest
 
 OLD, NEW = "65827d7aa09d9d40eca4210dfeef4d162cf32c1f", "6e191a0a86cf3d264955c4910bc3b9df518c4bcd"
 LONG = NEW + "0123456789abcdef01234567"
@@ -21,6 +21,11 @@ DATA_CENTER = "https://bitbucket.acme.example/projects/SHOP/repos/cart"
 DATA_CENTER_BELOW_A_PATH = "https://acme.example:7990/bitbucket/projects/SHOP/repos/cart"
 DATA_CENTER_USER = "https://bitbucket.acme.example/users/dora/repos/cart"
 AZURE = "https://dev.azure.com/acme/Web%20Shop/_git/cart"
+AZURE_BEYOND_ASCII = "https://dev.azure.com/acme/Caf%C3%A9%20%26%20Bar%20%28new%29/_git/cart"
+VISUAL_STUDIO = "https://acme.visualstudio.com/Shop/_git/cart"
+CODE_COMMIT = "https://eu-west-1.console.aws.amazon.com/codesuite/codecommit/repositories/cart"
+CODE_COMMIT_CLONE = "https://git-codecommit.eu-west-1.amazonaws.com/v1/repos/cart"
+SOURCEHUT = "https://git.sr.ht/~dora/cart"
 AZURE_SERVER = "https://tfs.acme.example/tfs/Collection/Shop/_git/cart"
 
 # repository page, provider, repository, between it and the sha, compare page, raw page
@@ -52,9 +57,18 @@ PAGES = {
         *("/compare/commits?sourceBranch={new}&targetBranch={old}", ""),
     ),
     "azure": (
-        *(AZURE, "azure", "acme/Web%20Shop/cart", "/commit/"),
+        *(AZURE, "azure", "acme/Web Shop/cart", "/commit/"),
         *("/branchCompare?baseVersion=GC{old}&targetVersion=GC{new}", ""),
     ),
+    "azure-beyond-ascii": (
+        *(AZURE_BEYOND_ASCII, "azure", "acme/Caf\u00e9 & Bar (new)/cart", "/commit/"),
+        *("/branchCompare?baseVersion=GC{old}&targetVersion=GC{new}", ""),
+    ),
+    "azure-older-host": (
+        *(VISUAL_STUDIO, "azure", "Shop/cart", "/commit/"),
+        *("/branchCompare?baseVersion=GC{old}&targetVersion=GC{new}", ""),
+    ),
+    "sourcehut": (SOURCEHUT, "other", "~dora/cart", "/commit/", "/commit/{new}", ""),
     "azure-server": (
         *(AZURE_SERVER, "azure", "tfs/Collection/Shop/cart", "/commit/"),
         *("/branchCompare?baseVersion=GC{old}&targetVersion=GC{new}", ""),
@@ -106,6 +120,30 @@ def test_what_follows_the_sha_says_nothing(name: str, ending: str) -> None:
         (f"https://BITBUCKET.acme.example/projects/SHOP/repos/cart/Commits/{NEW}", f"{DATA_CENTER}/commits/{NEW}"),
         (f"https://gitlab.com/acme/cart.git/-/commit/{NEW}", f"{GITLAB}/-/commit/{NEW}"),
         (f"https://gitlab.com/acme/cart/commit/{NEW}", f"{GITLAB}/-/commit/{NEW}"),
+        (f"{DATA_CENTER}/browse/commit/{NEW}", f"{DATA_CENTER}/commits/{NEW}"),
+        (f"{DATA_CENTER}/commit/{NEW}", f"{DATA_CENTER}/commits/{NEW}"),
+        (f"https://bitbucket.acme.example/scm/SHOP/cart/commit/{NEW}", f"{DATA_CENTER}/commits/{NEW}"),
+        (f"https://bitbucket.acme.example/scm/SHOP/cart.git/commit/{NEW}", f"{DATA_CENTER}/commits/{NEW}"),
+        (
+            f"https://acme.example:7990/bitbucket/scm/SHOP/cart/commit/{NEW}",
+            f"{DATA_CENTER_BELOW_A_PATH}/commits/{NEW}",
+        ),
+        (f"https://bitbucket.acme.example/scm/~dora/cart/commit/{NEW}", f"{DATA_CENTER_USER}/commits/{NEW}"),
+        (
+            f"https://bitbucket.acme.example/projects/~dora/repos/cart/commits/{NEW}",
+            f"{DATA_CENTER_USER}/commits/{NEW}",
+        ),
+        (f"{CODE_COMMIT}/commit/{NEW}", f"{CODE_COMMIT}/commit/{NEW}?region=eu-west-1"),
+        (f"{CODE_COMMIT_CLONE}/commit/{NEW}", f"{CODE_COMMIT}/commit/{NEW}?region=eu-west-1"),
+        (
+            f"https://console.aws.amazon.com/codesuite/codecommit/repositories/cart/commit/{NEW}?region=eu-west-1",
+            f"{CODE_COMMIT}/commit/{NEW}?region=eu-west-1",
+        ),
+        (
+            f"https://dev.azure.com/acme/Caf\u00e9 & Bar (new)/_git/cart/commit/{NEW}",
+            f"{AZURE_BEYOND_ASCII}/commit/{NEW}",
+        ),
+        (f"https://dev.azure.com/acme/Web Shop/_git/cart/commit/{NEW}", f"{AZURE}/commit/{NEW}"),
         (f"http://git.acme.example:80/shop/cart/-/commit/{NEW}", f"http://git.acme.example/shop/cart/-/commit/{NEW}"),
     ],
 )
@@ -140,6 +178,35 @@ def test_a_sha_has_40_or_64_digits() -> None:
     assert commit(f"{GITHUB}/commit/{LONG.upper()}").sha == LONG
     for length in (*range(1, 40), *range(41, 64), 65, 80, 128):
         assert parse(f"{GITHUB}/commit/{'a' * length}") is None, length
+
+
+@pytest.mark.parametrize(
+    ("url", "clone"),
+    [
+        (f"{GITHUB}/commit/", GITHUB),
+        (f"{AZURE}/commit/", AZURE),
+        (f"{SOURCEHUT}/commit/", SOURCEHUT),
+        (f"{CODE_COMMIT}/commit/", CODE_COMMIT_CLONE),
+        (f"{CODE_COMMIT_CLONE}/commit/", CODE_COMMIT_CLONE),
+        (f"{DATA_CENTER}/commits/", "https://bitbucket.acme.example/scm/SHOP/cart.git"),
+        ("https://bitbucket.acme.example/scm/shop/cart/commit/", "https://bitbucket.acme.example/scm/shop/cart.git"),
+        (f"{DATA_CENTER_USER}/commits/", "https://bitbucket.acme.example/scm/~dora/cart.git"),
+        (f"{DATA_CENTER_BELOW_A_PATH}/commits/", "https://acme.example:7990/bitbucket/scm/SHOP/cart.git"),
+    ],
+)
+def test_where_git_can_clone_it(url: str, clone: str) -> None:
+    assert commit(url + NEW).repository.clone == clone
+
+
+def test_of_code_commit_nothing_is_compared() -> None:
+    old, new = commit(f"{CODE_COMMIT_CLONE}/commit/{OLD}"), commit(f"{CODE_COMMIT}/commit/{NEW}")
+    assert same_repository(old, new)
+    assert compare_page(old, new) == commit_page(new) == f"{CODE_COMMIT}/commit/{NEW}?region=eu-west-1"
+
+
+def test_a_repository_of_data_center_called_browse() -> None:
+    assert commit(f"https://b.example/projects/K/repos/browse/browse/commit/{NEW}").repository.path == "K/browse"
+    assert commit(f"https://b.example/projects/K/repos/browse/commits/{NEW}").repository.path == "K/browse"
 
 
 NO_PAGES = {
@@ -209,6 +276,11 @@ NO_PAGES = {
     "a quote": f"https://github.com/acme-shop/cart'/commit/{NEW}",
     "Markdown": f"https://github.com/acme-shop/cart)](x)/commit/{NEW}",
     "HTML": f"https://github.com/acme-shop/<b>/commit/{NEW}",
+    "right to left in a project": f"https://dev.azure.com/acme/Shop\u202e/_git/cart/commit/{NEW}",
+    "right to left, encoded": f"https://dev.azure.com/acme/Shop%E2%80%AE/_git/cart/commit/{NEW}",
+    "no UTF-8": f"https://dev.azure.com/acme/Shop%FF/_git/cart/commit/{NEW}",
+    "a blank in a project elsewhere": f"https://gitlab.com/acme/web shop/cart/-/commit/{NEW}",
+    "a slash in a project": f"https://dev.azure.com/acme/Shop%2FFront/_git/cart/commit/{NEW}",
     # re.IGNORECASE alone takes U+017F for s and U+212A for k.
     "a long s in the scheme": f"http\u017f://github.com/acme-shop/cart/commit/{NEW}",
     "a long s in the scheme, a port": f"http\u017f://github.com:443/acme-shop/cart/commit/{NEW}",
@@ -302,6 +374,22 @@ def test_what_is_the_same_host_and_repository() -> None:
             False,
         ),
         ("https://b.example/projects/K/repos/r/commits/", "https://b.example/projects/k/repos/R/commits/", True),
+        ("https://acme.visualstudio.com/Shop/_git/a/commit/", "https://dev.azure.com/acme/shop/_git/a/commit/", True),
+        (
+            "https://acme.visualstudio.com/DefaultCollection/Shop/_git/a/commit/",
+            "https://dev.azure.com/acme/Shop/_git/a/commit/",
+            True,
+        ),
+        ("https://acme.visualstudio.com/Shop/_git/a/commit/", "https://dev.azure.com/other/Shop/_git/a/commit/", False),
+        (
+            "https://dev.azure.com/acme/Shop K/_git/a/commit/",
+            "https://dev.azure.com/acme/Shop \u212a/_git/a/commit/",
+            False,
+        ),
+        ("https://b.example/scm/k/r/commit/", "https://b.example/projects/K/repos/R/browse/commit/", True),
+        ("https://b.example/scm/~k/r/commit/", "https://b.example/users/k/repos/r/commits/", True),
+        ("https://b.example/scm/~k/r/commit/", "https://b.example/projects/k/repos/r/commits/", False),
+        ("https://gitlab.com/scm/k/r/commit/", "https://gitlab.com/projects/k/repos/r/commit/", False),
         ("https://b.example/projects/K/repos/r/commits/", "https://b.example/users/K/repos/r/commits/", False),
         (
             "https://b.example/test/projects/K/repos/r/commits/",

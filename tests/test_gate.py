@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import termios
 from pathlib import Path
-from typing import Any
 
-import pytest
 from conftest import ROOT
 from worlds import World, release_of
 
+import pytest
+
 CASES = sorted((ROOT / "tests" / "cases" / "gate").iterdir())
 # The only situations in which the gate exits 0.
-OPEN = {"compliant", "empty-release", "leaked-flow", "no-policy-allowed", "one-environment"}
-KEYS = ["flow", "name", "fingerprint", "environment", "verdict", "policies", "reasons", "html_url"]
+OPEN = {
+    *("compliant", "empty-release", "leaked-flow", "no-policy-allowed", "one-environment", "no-argument"),
+    "flow-in-home-configuration",
+}
 
 
 def exit_code(case: Path) -> int:
@@ -33,19 +36,23 @@ def test_the_exit_code_follows_from_the_verdicts(case: Path) -> None:
     path, code = case / "expected" / "stdout.json", exit_code(case)
     if not path.exists():
         return
-    verdicts = json.loads(path.read_text())
-    found = {verdict["verdict"] for verdict in verdicts}
+    lines = path.read_text().splitlines()
+    rows = [json.loads(line) for line in lines] if lines[0].startswith('["') else []
+    rows = rows or [
+        [v[key] for key in ("environment", "verdict", "policies", "reasons")] for v in json.loads(path.read_text())
+    ]
+    found = {verdict for _, verdict, _, _ in rows}
     assert found <= {"compliant", "non-compliant", "error"}
     assert code == (1 if "non-compliant" in found else 3 if "error" in found else 0)
-    for verdict in verdicts:
-        assert list(verdict) == KEYS
-        assert bool(verdict["reasons"]) == (verdict["verdict"] != "compliant")
-        assert verdict["verdict"] != "compliant" or verdict["policies"] > 0 or case.name == "no-policy-allowed"
+    for _, verdict, policies, reasons in rows:
+        assert bool(reasons) == (verdict != "compliant")
+        assert verdict != "compliant" or policies > 0 or case.name == "no-policy-allowed"
 
 
 def test_a_progress_bar_on_a_terminal(tmp_path: Path) -> None:
     world = World(tmp_path)
     terminal, stderr = os.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
     done = subprocess.run(
         [ROOT / ".venv" / "bin" / "python", ROOT / "scripts" / "gate.py", "aws-beta", "aws-prod"],
         env=world.environment(),
@@ -62,21 +69,11 @@ def test_a_progress_bar_on_a_terminal(tmp_path: Path) -> None:
         pass
     os.close(terminal)
     assert (done.returncode, len(json.loads(done.stdout))) == (0, 8)
-    assert "8/8" in drawn
-
-
-def side_by_side(calls: list[dict[str, Any]]) -> int:
-    """Return how many calls ran at once, at most."""
-    events = sorted([(call["started"], 1) for call in calls] + [(call["ended"], -1) for call in calls])
-    running = most = 0
-    for _, change in events:
-        running += change
-        most = max(most, running)
-    return most
+    assert "8/8" in drawn, drawn
 
 
 def test_no_more_at_once_than_asked_for(tmp_path: Path) -> None:
     world = World(tmp_path)
-    world.change(mood={"only": ["assert artifact"], "delay": 0.3})
+    world.change(faults=[{"path": "/asserts/", "delay": 0.3}])
     world.done("gate.py", "aws-beta", "aws-prod", stdin=release_of(), GATE_JOBS="3")
-    assert side_by_side([call for call in world.calls() if call["argv"][0] == "assert"]) == 3
+    assert max(request["at_once"] for request in world.requests("/api/v2/asserts/")) == 3

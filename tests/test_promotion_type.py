@@ -10,9 +10,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from conftest import PATH, ROOT
+
 import jsonschema
 import pytest
-from conftest import ROOT, environment
 
 SCHEMA = json.loads((ROOT / "kosli" / "promotion.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -25,7 +26,7 @@ def release_of(fixture: str, **variables: str) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as home:
         done = subprocess.run(
             [ROOT / ".venv" / "bin" / "python", ROOT / "scripts" / "promotions.py"],
-            env=environment(Path(home), **variables),
+            env={"PATH": PATH, "HOME": home, "LC_ALL": "C.UTF-8", **variables},
             input=(ROOT / "fixtures" / f"{fixture}.json").read_bytes(),
             capture_output=True,
             check=True,

@@ -12,12 +12,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-import pytest
 from conftest import ROOT
 from forked import Forked, Ran
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from lib import commit_urls
 from strategies import (
     GOES_ON,
     OWN_REPOSITORY,
@@ -30,10 +27,18 @@ from strategies import (
     repositories,
 )
 
-from lib import commit_urls
+import jsonschema
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 SCHEMA = jsonschema.Draft202012Validator(json.loads((ROOT / "kosli" / "promotion.schema.json").read_text()))
 Release = list[dict[str, Any]]
+HOSTS = (
+    *("github.com", "ghe.example", "codeberg.org", "gitlab.com", "git.example:8080", "bitbucket.org", "bb.example"),
+    *("bb.example:7990", "dev.azure.com"),
+)
+SOURCES = " ".join(f"https://{host}/" for host in HOSTS)
 
 modes = st.fixed_dictionaries(
     {}, optional={"MATCH_BY": st.sampled_from(["flow", "image"]), "UNPROVEN": st.sampled_from(["refuse", "skip"])}
@@ -48,7 +53,8 @@ class Scripts:
 
     def run(self, script: str, document: Any, *arguments: Path, **variables: str) -> Ran:
         stdin = document if isinstance(document, bytes) else json.dumps(document).encode()
-        return self.forked.run(script, *arguments, stdin=stdin, GITHUB_REPOSITORY=OWN_REPOSITORY, **variables)
+        more = {"GITHUB_REPOSITORY": OWN_REPOSITORY, "SOURCES": SOURCES, "DEPLOY_ONE_REPOSITORY": "many"}
+        return self.forked.run(script, *arguments, stdin=stdin, **{**more, **variables})
 
     def attempt(self, document: Any, **variables: str) -> tuple[Release | None, list[str]]:
         """Return the release, or None and the causes of the refusal."""
@@ -58,6 +64,11 @@ class Scripts:
         return (json.loads(ran.out), []) if ran.code == 0 else (None, ran.err.decode().splitlines())
 
     def release(self, document: Any, **variables: str) -> Release:
+        """Return the release, in which every flow may be new: chance gives a new one the image of an old one."""
+        flows = json.dumps([artifact["flow"] for artifact in artifacts(document, "snappish1")], ensure_ascii=False)
+        path = self.forked.folder / "release.toml"
+        path.write_text(f"allow_first = {flows}".replace("\x7f", "\\u007f"), "utf-8")
+        variables["SETTINGS"] = str(path)
         release, causes = self.attempt(document, **variables)
         assert release is not None, causes
         return release

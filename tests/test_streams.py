@@ -16,8 +16,9 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
 from conftest import ROOT, environment
+
+import pytest
 
 DIFF = (ROOT / "fixtures" / "several-behind.json").read_bytes()
 BOTH = pytest.mark.parametrize("script", ["promotions.py", "rollback.py"])

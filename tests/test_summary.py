@@ -5,22 +5,19 @@ What it says in each situation is in tests/cases/summary.
 
 from __future__ import annotations
 
-import copy
-import json
+import html
 import re
+from pathlib import Path
 from typing import Any
 
-import pytest
-from conftest import ROOT
-from forked import Forked
 from hostile.corpus import TEXTS
-from hypothesis import given, settings
-from markdown_it import MarkdownIt
-from strategies import any_text
+from lib.streams import printable
+from pages import diff, inverse, outcomes, page, release_of, run, verdicts
 
-DIFF = json.loads((ROOT / "fixtures" / "several-behind.json").read_text())
-# What GitHub's Markdown has beside the standard's, as far as this parser knows it; HTML and links show as such.
-MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+import pytest
+
+LARGEST_PAGE = 1_000_000
+FIVE = diff(5)
 MORE = {
     "a keyword": "end",
     "a sub graph": "subgraph x",
@@ -28,76 +25,39 @@ MORE = {
     "a class": "a:::b",
     "a shape": "a@{ shape: rounded }",
     "a numbered list": "1. x",
+    "a list": "- x",
+    "another list": "+ x",
     "an indented line": "     x",
     "a coded character": "#35;#quot;&#35;&quot;",
-    "an icon": "fa:fa-car",
+    "a comment": "%% x",
     "a formula": "$$x^2$$",
     "an emoji's name": ":tada: :x:",
     "an address": "https://example.com www.example.com a@example.com",
     "underscores": "_a_ a_b __a__ a_ _b",
     "a verdict": "✅ compliant",
+    "a line below": "===",
     "a footnote": "[^1] [1]: /x",
     "a back slash": "\\| \\",
 }
-# A flow names its service where the image does not: an empty one is a flow that is missing.
-HOSTILE = {name: value for name, value in {**TEXTS, **MORE}.items() if 0 < len(value) < 400}
+HOSTILE = [value for value in {**TEXTS, **MORE}.values() if 0 < len(value) < 80 and "/" not in value]
 
 
-class Pages:
-    """Pages of one release, with other verdicts, outcomes and names."""
-
-    def __init__(self, forked: Forked) -> None:
-        self.forked = forked
-        self.release: Any = json.loads(forked.run("promotions.py", stdin=json.dumps(DIFF).encode()).out)
-        self.plain = kinds(self.page(*called(self, "plain"), VERDICTS=self.verdicts()))
-
-    def page(self, release: Any = None, diff: Any = DIFF, **documents: Any) -> str:
-        """Return the page; a document goes into a file that its setting names, and text is the setting itself."""
-        variables = {}
-        for name, document in {"SNAPSHOTS": diff, **documents}.items():
-            path = self.forked.folder / f"{name}.json"
-            path.write_text(json.dumps(document))
-            variables[name] = document if isinstance(document, str) else str(path)
-        stdin = json.dumps(self.release if release is None else release).encode()
-        ran = self.forked.run("summary.py", stdin=stdin, **variables)
-        assert (ran.code, ran.err) == (0, b"")
-        return ran.out.decode()
-
-    def verdicts(self, release: Any = None) -> list[dict[str, Any]]:
-        """Return all that the gate would say of a compliant release."""
-        return [
-            {
-                "flow": promotion["incoming_flow"],
-                "name": promotion["incoming_name"],
-                "fingerprint": promotion["incoming_fingerprint"],
-                "environment": environment,
-                "verdict": "compliant",
-                "policies": 1,
-                "reasons": [],
-                "html_url": "https://app.kosli.com/acme",
-            }
-            for promotion in (release or self.release)
-            for environment in ("aws-beta", "aws-prod")
-        ]
+def evidence(shown: str) -> str:
+    found = re.search(r"\*\*Evidence:\*\* (.*)", shown)
+    assert found
+    return found[1]
 
 
-@pytest.fixture(scope="module")
-def pages(forked: Forked) -> Pages:
-    return Pages(forked)
+def judged(wanted: list[dict[str, Any]]) -> str:
+    return page("summary", release_of(FIVE), snapshots=FIVE, verdicts=wanted)
 
 
-def evidence(page: str) -> str:
-    return re.search(r"\*\*Evidence:\*\* (.*)", page)[1]
-
-
-def test_evidence_is_what_is_there(pages: Pages) -> None:
-    verdicts = pages.verdicts()
-    assert evidence(pages.page(VERDICTS=verdicts)) == "✅ all 10 verdicts are compliant"
-    assert evidence(pages.page()).startswith("⚠️")
-    assert evidence(pages.page(VERDICTS=[])) == "❌ 0 of 10 verdicts are compliant: 10 missing"
-    for number in range(10):
-        rest = verdicts[:number] + verdicts[number + 1 :]
-        assert evidence(pages.page(VERDICTS=rest)) == "❌ 9 of 10 verdicts are compliant: 1 missing"
+def test_evidence_is_what_is_there() -> None:
+    every = verdicts(release_of(FIVE))
+    assert evidence(judged(every)) == "✅ all 10 verdicts are compliant"
+    assert evidence(judged([])) == "❌ 0 of 10 verdicts are compliant: 10 missing"
+    assert evidence(judged(every[1:])) == "❌ 9 of 10 verdicts are compliant: 1 missing"
+    assert evidence(page("summary", release_of(FIVE))).startswith("⚠️ none")
 
 
 @pytest.mark.parametrize(
@@ -106,131 +66,154 @@ def test_evidence_is_what_is_there(pages: Pages) -> None:
         {"verdict": "non-compliant"},
         {"verdict": "error"},
         {"policies": 0},
+        {"policies": -1},
         {"environment": "aws-staging"},
         {"fingerprint": "0" * 64},
     ],
     ids=str,
 )
-def test_a_verdict_that_is_not_plainly_compliant_never_counts_as_one(pages: Pages, wrong: dict[str, Any]) -> None:
-    verdicts = pages.verdicts()
-    verdicts[3].update(wrong)
-    page = pages.page(VERDICTS=verdicts)
-    assert evidence(page).startswith("❌ 9 of 10 verdicts are compliant: 1 ")
-    assert "### What speaks against it" in page
-    assert len(re.findall(r"✅ \[?compliant", page)) == 9
+def test_a_verdict_that_is_not_plainly_compliant_never_counts_as_one(wrong: dict[str, Any]) -> None:
+    found = verdicts(release_of(FIVE))
+    found[3].update(wrong)
+    shown = judged(found)
+    assert evidence(shown).startswith("❌ 9 of 10 verdicts are compliant: 1 ")
+    assert "### What speaks against it: 1" in shown
+    assert shown.count("✅ [compliant]") == 9
 
 
-@pytest.mark.parametrize("wrong", [{"verdict": ["compliant"]}, {"verdict": "Compliant"}, {"policies": True}], ids=str)
-def test_a_verdict_of_another_shape_is_refused_or_does_not_count(pages: Pages, wrong: dict[str, Any]) -> None:
-    verdicts = pages.verdicts()
-    verdicts[3].update(wrong)
-    path = pages.forked.folder / "verdicts.json"
-    path.write_text(json.dumps(verdicts))
-    ran = pages.forked.run("summary.py", stdin=json.dumps(pages.release).encode(), VERDICTS=str(path))
-    assert ran.code == 2 or evidence(ran.out.decode()).startswith("❌ 9 of 10 verdicts are compliant: 1 ")
+@pytest.mark.parametrize("place", [0, 10])
+def test_the_worse_of_two_verdicts_counts(place: int) -> None:
+    found = verdicts(release_of(FIVE))
+    found.insert(place, {**found[3], "verdict": "error", "reasons": ["no answer"]})
+    shown = judged(found)
+    assert evidence(shown) == "❌ 9 of 10 verdicts are compliant: 1 error"
+    assert "error because no answer" in shown
 
 
-@pytest.mark.parametrize("place", [0, -1])
-def test_the_worse_of_two_verdicts_counts(pages: Pages, place: int) -> None:
-    verdicts = pages.verdicts()
-    verdicts.insert(place, {**verdicts[3], "verdict": "error", "reasons": ["no answer"]})
-    page = pages.page(VERDICTS=verdicts)
-    assert evidence(page).startswith("❌ 9 of 10 verdicts are compliant: 1 error")
-    assert "error: no answer" in page
+@pytest.mark.parametrize("name", ["VERDICTS", "OUTCOMES"])
+@pytest.mark.parametrize(
+    "document", ["7", "[7]", "[{}]", '[{"verdict": "Compliant"}]', '[{"outcome": "half"}]', "[", "[NaN]"]
+)
+def test_what_is_no_verdict_and_no_outcome_is_refused(name: str, document: str, tmp_path: Any) -> None:
+    path = tmp_path / "document.json"
+    path.write_text(document)
+    done = run("summary", b"[]", **{name: str(path)})
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.count(b"\n") == 1
 
 
-def test_the_flow_is_told_where_an_image_is_not_named_after_it(pages: Pages) -> None:
+def test_the_diff_says_which_environments_these_are() -> None:
+    """Not the settings: a page that names the wrong environment would be approved for it."""
+    assert page("summary", release_of(FIVE), snapshots=FIVE).startswith("## 5 of 15 services will change in aws-prod\n")
+
+
+def test_the_flow_is_told_where_an_image_is_not_named_after_it() -> None:
     """Anybody can call an image `payments`; the flow decides what it replaces."""
-    for flow, told in (("payments-build", False), ("x-payments-mirror", True), ("repayments-ci", True)):
-        release = [{**pages.release[0], "incoming_name": "registry/payments:1", "incoming_flow": flow}]
-        name = f"payments ({flow})" if told else "payments"
-        assert f"\n| {name} |" in pages.page(release, diff="")
+    release = release_of(FIVE)
+    flows = ("payments", "payments-build", "x-payments-mirror", "repayments-ci", "basket-ci")
+    for promotion, flow in zip(release, flows, strict=True):
+        promotion["incoming_name"], promotion["incoming_flow"] = "registry/payments:1", flow
+    shown = page("summary", release)
+    assert [row.split(" | ")[:2] for row in shown.split("\n") if row.startswith("| payments")] == [
+        ["| payments", flow] for flow in flows
+    ]
+    assert re.findall(r"^- (payments.*) from", shown, re.MULTILINE) == [f"payments ({flow})" for flow in flows]
+    assert re.findall(r"^- (.*) from", page("summary", release[:1]), re.MULTILINE) == ["payments"]
 
 
-def many(pages: Pages, count: int, name: str) -> list[dict[str, Any]]:
+def many(count: int, name: str) -> list[dict[str, Any]]:
     """Return a release of many promotions, each with long names."""
+    template = release_of(FIVE)[0]
     names = {"incoming_name": name, "outgoing_name": name}
     return [
-        {**pages.release[0], **names, "incoming_fingerprint": f"{number:064x}", "incoming_flow": f"{number}{name}"}
-        for number in range(count)
+        {**template, **names, "incoming_fingerprint": f"{n:064x}", "incoming_flow": f"{n}{name}"} for n in range(count)
     ]
 
 
-@pytest.mark.parametrize("name", ["<|`é_" * 800, "x" * 4000, "\u202e" * 4000], ids=["markup", "plain", "controls"])
-def test_a_page_is_always_less_than_1_mib(pages: Pages, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("<|`é_" * 800, 350), ("x" * 4000, 1200), ("\u202e" * 4000, 350)],
+    ids=["markup", "plain", "controls"],
+)
+def test_a_page_is_always_less_than_1_mib(name: str, count: int) -> None:
     """GitHub drops a larger one without a word."""
-    release = many(pages, 800, name)
-    verdicts = [{**each, "verdict": "error", "reasons": [name[:500]]} for each in pages.verdicts(release)]
-    for more in ({"VERDICTS": verdicts}, {"VERDICTS": verdicts[:100], "REFUSED": f"{name}\n" * 20}):
-        page = pages.page(release, diff="", **more)
-        assert 100 < len(page.encode()) < 1 << 20
-        assert re.search(r"\.\.\. and [0-9]+ more", page)
-        assert page.count("<details>") == page.count("</details>")
-        assert page.count("```") in (0, 2)
+    release = many(count, name)
+    found = [{**v, "verdict": "error", "reasons": [name[:500]]} for v in verdicts(release)]
+    for more in (
+        {"verdicts": found},
+        {"outcomes": outcomes(release)},
+        {"verdicts": found[:100], "refused": f"{name[:100]}\n" * 300},
+    ):
+        shown = page("summary", release, **more)
+        assert 100 < len(shown.encode()) <= LARGEST_PAGE
+        assert re.search(r"\.\.\. and [0-9]+ more", shown) or count < 1000
+        assert shown.count("<details>") == shown.count("</details>")
+        assert shown.count("```") in (0, 2)
 
 
-def test_a_page_of_as_many_as_a_matrix_takes_is_whole(pages: Pages) -> None:
-    release = many(pages, 256, "x" * 100)
-    page = pages.page(release, diff="", VERDICTS=pages.verdicts(release))
-    assert page.partition("```mermaid")[0].count("\n| ") == 258
+def test_a_page_of_as_many_as_a_matrix_takes_is_whole() -> None:
+    release = many(256, "x" * 100)
+    shown = page("summary", release, verdicts=verdicts(release))
+    assert shown.partition("```mermaid")[0].count("\n| ") == 258
 
 
-# Names
-
-
-def called(pages: Pages, value: str) -> tuple[Any, Any]:
-    """Return the release and the diff in which each artifact has this name."""
-    diff = copy.deepcopy(DIFF)
-    for category in diff.values():
-        for artifact in category["artifacts"]:
-            artifact["name"] = f"x/{value}"
-    release = [
-        {**promotion, "incoming_name": f"x/{value}", "outgoing_name": f"x/{value}"} for promotion in pages.release
-    ]
-    return release, diff
-
-
-def kinds(page: str) -> list[str]:
-    """Return what a page is made of, without its text."""
-    return [
-        kind.type
-        for token in MARKDOWN.parse(page)
-        for kind in (token, *(token.children or ()))
-        if kind.type not in ("text", "text_special")
-    ]
-
-
-LABEL = r'\["(?:[A-Za-z0-9]|[^\x00-\x7f]|[ ./-]|#[0-9]+;)+(?:: [0-9]+)?"\]'
+LABEL = r'\["(?:[A-Za-z0-9]|[^\x00-\x7f]|[ ./-]|#[0-9]+;)+"\]'
 LINE = re.compile(
     rf"flowchart LR|  subgraph [FBT]{LABEL}|    direction LR|    [awbos](?:[0-9]+|more){LABEL}|  end"
-    r"|  a[0-9]+ -->\|replaces\| o[0-9]+|  [aw](?:[0-9]+|more) ~~~ b0 ~~~ [os](?:[0-9]+|more)"
+    r"|  a[0-9]+ -->\|replaces\| o[0-9]+|  [awos](?:[0-9]+|more) ~~~ b0 ~~~ [awos](?:[0-9]+|more)"
 ).fullmatch
 
 
-def assert_is_only_a_name(pages: Pages, value: str) -> None:
-    """A page of hostile names has the table and the links of any other, and its picture the lines of any other."""
-    release, diff = called(pages, value)
-    verdicts = pages.verdicts()
-    page = pages.page(release, diff, VERDICTS=verdicts)
-    assert kinds(page) == pages.plain
-    picture = re.search(r"```mermaid\n(.*?)\n```", page, re.DOTALL)[1]
-    assert [line for line in picture.split("\n") if not LINE(line)] == []
-    for line in page.split("\n"):
-        assert line.isprintable()
+# What GitHub's Markdown makes something of, inside a line or at its start.
+MEANS_SOMETHING = re.compile(r"https?:|www\.|\w@\w|[<>|`\[\]*~$\\]|^[ #+-]|^\d+[.)] | $").search
 
 
-@pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE.keys())
-def test_a_name_means_nothing(pages: Pages, value: str) -> None:
-    assert_is_only_a_name(pages, value)
+def picture(shown: str) -> list[str]:
+    return shown.split("```mermaid\n")[1].split("\n```")[0].split("\n")
 
 
-@settings(max_examples=40)
-@given(value=any_text.filter(bool))
-def test_no_name_means_anything(pages: Pages, value: str) -> None:
-    assert_is_only_a_name(pages, value)
+@pytest.mark.parametrize("start", range(0, len(HOSTILE), 10))
+def test_no_name_means_anything(start: int) -> None:
+    """Each cell shows the name as it is, and each line of the picture is one that the page is made of."""
+    values = HOSTILE[start : start + 10]
+    document = diff(len(values))
+    release = release_of(document)
+    for promotion, value in zip(release, values, strict=True):
+        promotion["incoming_name"] = promotion["outgoing_name"] = f"x/{value}"
+        promotion["incoming_flow"] = value
+    shown = page("summary", release, snapshots=document, verdicts=verdicts(release))
+    rows = [line for line in shown.split("\n") if line.startswith("| ")][2:]
+    assert len(rows) == len(values)
+    for row, value in zip(rows, values, strict=True):
+        cells = row[2:-2].split(" | ")
+        assert len(cells) == 9
+        assert html.unescape(cells[1]).removesuffix(" ‡") == printable(value)
+        for cell in cells[:2]:
+            assert cell.isprintable()
+            assert not MEANS_SOMETHING(cell)
+    assert [line for line in picture(shown) if not LINE(line)] == []
+    assert shown.count("<") == 2 * shown.count("<details><summary>") * 2, "no markup but the page's own"
 
 
-def test_a_reason_is_text(pages: Pages) -> None:
-    plain = kinds(pages.page(REFUSED="plain"))
-    for value in list(HOSTILE.values())[::3]:
-        assert kinds(pages.page(REFUSED=" ".join(value.replace("\0", "").split()) or "plain")) == plain
+@pytest.mark.parametrize("count", [0, 1, 12, 13, 60])
+def test_a_long_picture_is_cut_with_a_count(count: int) -> None:
+    document = diff(count)
+    lines = picture(page("summary", release_of(document), snapshots=document))
+    assert sum("-->" in line for line in lines) == min(count, 12)
+    assert (f'    amore["and {count - 12} more"]' in lines) == (count > 12)
+    assert len(lines) < 70
+
+
+def test_a_rollback_that_is_back_already_changes_nothing() -> None:
+    release = inverse(release_of(FIVE))
+    shown = page("summary", release, snapshots=FIVE, verdicts=verdicts(release))
+    assert shown.startswith("## ⏪ Rollback: 0 of 15 services will change in aws-prod\n")
+    assert "**Yes:** deploys nothing: aws-prod runs all of it already" in shown
+    assert evidence(shown) == "✅ all 5 verdicts are compliant"
+
+
+def test_a_refusal_needs_no_release(tmp_path: Path) -> None:
+    (tmp_path / "reasons").write_text("promotions.py: it is frozen")
+    for stdin in (b"", b"nonsense", b"{}", b"[7]"):
+        done = run("summary", stdin, REASONS=str(tmp_path / "reasons"))
+        assert done.stdout.decode() == "## ⛔ Refused: nothing is promoted into aws-prod\n\n- it is frozen\n"

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
 from conftest import ROOT, environment
 from worlds import wait_for
+
+import pytest
 
 BASE = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info[1]}"
 SHOW = "#!/usr/bin/env python3\nimport sys\nimport lib\nprint(sys.prefix, *sys.argv[1:])\n"

@@ -11,13 +11,15 @@ import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from conftest import ROOT, environment
+
+import pytest
 
 OLD, NEW, OTHER, FOURTH = ("1" * 64, "2" * 64, "3" * 64, "4" * 64)
 SETTINGS = {"KOSLI_ORG": "acme", "KOSLI_API_TOKEN": "a-token-that-nobody-has", "VERIFY_INTERVAL": "0"}
@@ -229,6 +231,7 @@ def test_stopped_before_the_first_answer(watch: Watch) -> None:
 def test_a_bar_on_a_terminal(watch: Watch) -> None:
     watch.answers(diff(row(OLD)), diff(row(NEW)))
     terminal, its_end = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
     process = watch.start(stderr=its_end)
     os.close(its_end)
     process.communicate(timeout=30)

@@ -1,8 +1,9 @@
-"""A HOME with a world of the stand-in Kosli in it, and the scripts run from there."""
+"""A HOME with a world of the Kosli service in it, and the scripts run from there."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,10 +13,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from conftest import PATH, ROOT, environment
+from conftest import ROOT, environment
 
 TOKEN = "Zq7XbT4mWv9KpL2nRc8DhY5s"
 SETTINGS = {"KOSLI_ORG": "cyber-dojo", "KOSLI_API_TOKEN": TOKEN, "RELEASE_TRAIL": "run-42"}
+
+# Lines of sh for World.before_kosli: a child that holds stdout; a CLI that hangs, and does not end on SIGTERM either.
+CHILD = 'sleep 300 & echo $! >>"$HOME/.kosli-service/children"'
+STUBBORN = f'trap "" TERM; {CHILD}; exec sleep 300'
+FLOOD = "head -c 4000000 /dev/zero | tr '\\0' x >&2"
 
 
 class Ran(NamedTuple):
@@ -27,14 +33,23 @@ class Ran(NamedTuple):
 
 
 class World:
-    """The stand-in's world in a HOME of its own. The current directory and TMPDIR are in there too."""
+    """A world of the Kosli service in a HOME of its own. The current directory and TMPDIR are in there too."""
 
     def __init__(self, home: Path, name: str = "settled", **keys: Any) -> None:
         self.home = home
-        self.state = home / ".kosli-stand-in"
-        for folder in (self.state, home / "cwd", home / "tmp"):
+        self.state = home / ".kosli-service"
+        for folder in (home / "cwd", home / "tmp"):
             folder.mkdir()
-        self.write({**json.loads((ROOT / "fixtures" / "worlds" / f"{name}.json").read_text()), **keys})
+        made = subprocess.run(
+            ["bash", "-c", f". fixtures/use-service {name} && env -0"],
+            cwd=ROOT,
+            env=environment(home),
+            capture_output=True,
+            check=True,
+        )
+        variables = dict(line.split("=", 1) for line in made.stdout.decode().split("\0") if line)
+        self.variables = {k: v for k, v in variables.items() if k not in ("_", "PWD", "SHLVL", "OLDPWD")}
+        self.change(**keys)
 
     def write(self, world: dict[str, Any]) -> None:
         """Replace the world."""
@@ -48,15 +63,26 @@ class World:
         """Replace keys of the world."""
         self.write({**self.read(), **keys})
 
-    def calls(self) -> list[dict[str, Any]]:
-        """Return what the stand-in recorded of each call."""
-        path = self.state / "calls.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    def requests(self, path: str = "/api/v2/") -> list[dict[str, Any]]:
+        """Return what was asked of the service, as it recorded it, below a path."""
+        log = self.state / "requests.jsonl"
+        found = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        return [each for each in found if each["path"].startswith(path)]
+
+    def before_kosli(self, lines: str) -> None:
+        """Run lines of sh before each command of the CLI, as before_kosli in fixtures/use-service."""
+        folder = self.home / "bin"
+        folder.mkdir(exist_ok=True)
+        cli = shutil.which("kosli", path=self.variables["PATH"].removeprefix(f"{folder}:"))
+        lines = lines.replace("$HOME", str(self.home))  # the scripts give the CLI another HOME
+        (folder / "kosli").write_text(f'#!/bin/sh\n{lines}\nexec {cli} "$@"\n')
+        (folder / "kosli").chmod(0o755)
+        if not self.variables["PATH"].startswith(f"{folder}:"):
+            self.variables["PATH"] = f"{folder}:{self.variables['PATH']}"
 
     def environment(self, **variables: str) -> dict[str, str]:
-        """Return the variables for a script: the stand-in first on PATH, and what Kosli needs."""
-        path = f"{ROOT}/fixtures/bin:{PATH}"
-        return environment(self.home, **{"PATH": path, "TMPDIR": str(self.home / "tmp"), **SETTINGS, **variables})
+        """Return the variables for a script: the CLI first on PATH, and what it needs to ask this world."""
+        return {**self.variables, "TMPDIR": str(self.home / "tmp"), **SETTINGS, **variables}
 
     def start(self, script: str, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
         """Start a script with pipes for its streams."""
@@ -78,15 +104,15 @@ class World:
     def done(self, script: str, *arguments: str, stdin: bytes = b"", **variables: str) -> bytes:
         """Run a script that must succeed in silence, and return its stdout."""
         ran = self.run(script, *arguments, stdin=stdin, **variables)
-        assert (ran.code, ran.err) == (0, b"")
+        assert (ran.code, ran.err) == (0, b""), ran
         return ran.out
 
     def processes(self) -> list[int]:
-        """Return what still runs with this HOME, by its process id. Needs /proc."""
+        """Return what still runs with this HOME, or with one below it, by its process id. Needs /proc."""
         found = []
         for path in Path("/proc").glob("[0-9]*/environ"):
             try:
-                if f"HOME={self.home}\0".encode() in path.read_bytes():
+                if f"HOME={self.home}".encode() in path.read_bytes():
                     found.append(int(path.parent.name))
             except OSError:
                 pass

@@ -3,7 +3,7 @@
     python3 scripts/lib/build_venv.py requirements.txt .venv/.stamp
 
 Runs with any Python 3, and says all that it says on stderr. A stamp holds what was installed where, and is written
-last. An environment that is not what its stamp says, or of which an installation did not end, is built anew.
+last. An environment that differs from its stamp, or whose installation did not finish, is built anew.
 """
 
 import fcntl
@@ -35,7 +35,7 @@ def main(requirements: str, stamp: str) -> None:
             shutil.rmtree(VENV)
         elif os.path.lexists(VENV):
             os.remove(VENV)
-        # Not sys.executable, which may have been in there.
+        # Not sys.executable: it may be the Python of the environment that has just been removed.
         run(getattr(sys, "_base_executable", sys.executable), "-m", "venv", VENV)
     with open(UNFINISHED, "w", encoding="utf-8"):
         pass

@@ -1,37 +1,26 @@
 """The one door to the Kosli CLI. Nothing else runs it.
 
-The CLI reads every KOSLI_ variable as a flag, and configuration files from the current directory. So it gets an
-environment of the door's own making, and a current directory without such a file. It has no time-out, so the door has:
-KOSLI_TIMEOUT seconds, after which the CLI and its children are killed. The token is never an argument, and what the CLI
-says is shown without it.
+The CLI reads every KOSLI_ variable as a flag, and five files in HOME. So it gets an environment of the door's own
+making, with an empty folder for HOME. It has no time-out, so the door has: KOSLI_TIMEOUT seconds. The token is never an
+argument, and what the CLI says is shown without it. What a proxy swallowed reads as success, so what was attested is
+read back.
 """
-
-from __future__ import annotations
 
 import math
 import os
-import selectors
-import signal
-import subprocess
+import tempfile
 import threading
-import time
-from collections import namedtuple
+from functools import cache
+from typing import Any, NamedTuple
 
-from lib import ROOT
-from lib.filters import KosliFailed, Stop, Unusable, parse, printable, say, setting
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-# code: the exit code, negative for a signal; stdout: bytes; said: the last line that it said (none of a JSON document),
-# without the token.
-Answer = namedtuple("Answer", "command code stdout said")
+from lib import ROOT, processes
+from lib.model import Attestation, Attested, Trail
+from lib.settings import release_trail, settings, variable
+from lib.streams import LONGEST_VALUE, KosliFailed, Unusable, parse, printable, say, typed
 
 PASSED = (
-    *("PATH", "HOME", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *("PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"),
-    *("KOSLI_HOST", "KOSLI_ORG", "KOSLI_API_TOKEN", "KOSLI_HTTP_PROXY", "KOSLI_MAX_API_RETRIES"),
 )
 # What the attest commands take from GitHub Actions: the commit and the links to it and to the run.
 PASSED_TO_ATTEST = (
@@ -39,26 +28,35 @@ PASSED_TO_ATTEST = (
     *("GITHUB_REPOSITORY_ID", "GITHUB_RUN_ATTEMPT", "GITHUB_RUN_ID", "GITHUB_RUN_NUMBER", "GITHUB_SERVER_URL"),
     *("GITHUB_SHA", "GITHUB_WORKFLOW"),
 )
-# What the CLI needs to look for pull requests: the workflow's token.
-PASSED_TO_FIND_PULL_REQUESTS = ("KOSLI_GITHUB_TOKEN",)
-# What it needs to look into a cloud: the role that was taken, and where.
-PASSED_TO_RECORD = (
-    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"),
-    *("AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME"),
-    *("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
-    *("AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_CA_BUNDLE", "DOCKER_HOST"),
-)
 _FALSE = ("", "0", "f", "F", "false", "FALSE", "False")
-_LARGEST_ANSWER = 1 << 30
 _KEPT = 1 << 16
-
-_lock = threading.RLock()
-_running: set[subprocess.Popen[bytes]] = set()
-_starting = 0  # the thread that starts a command
-_stopped = 0  # the signal that stops this process
+# Without it, two threads that begin at once make two folders, and one is removed while a command runs in it.
+_one_at_a_time = threading.Lock()
 
 
-def ask(*arguments: str, attesting: bool = False, passing: tuple[str, ...] = (), within: float = math.inf) -> Answer:
+class Answer(NamedTuple):
+    """What came of a command. code: negative for a signal; said: the line that tells the cause, without the token."""
+
+    command: str
+    code: int
+    stdout: bytes
+    said: str
+
+
+class Told(NamedTuple):
+    """Something to attest: what it is for a person, as what the trail holds it, and the command that says it."""
+
+    facts: Attested
+    arguments: tuple[str, ...]
+    passing: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.facts.name} ({self.facts.type})"
+
+
+def ask(
+    *arguments: str, passing: tuple[str, ...] = (), more: dict[str, str] | None = None, within: float = math.inf
+) -> Answer:
     """Run `kosli ARGUMENTS` and return what came of it, whatever its exit code. It sees the variables `passing` too.
 
     Raises KosliFailed when there is no CLI, no organisation or token, when dry run is on, or when the time is up:
@@ -66,30 +64,43 @@ def ask(*arguments: str, attesting: bool = False, passing: tuple[str, ...] = (),
     """
     require_settings()
     command = " ".join(("kosli", *arguments[: 1 if arguments[0] == "version" else 2]))
-    names = (*PASSED, *(PASSED_TO_ATTEST if attesting else ()), *passing)
-    environment = {name: os.environ[name] for name in names if os.environ.get(name)}
-    timeout = min(_timeout(), within)
-    end = time.monotonic() + timeout
-    process = _start(["kosli", *arguments], environment)
+    kosli = settings().kosli
+    passed = {name: os.environ.get(name, "") for name in (*PASSED, *passing)}
+    own = {
+        "HOME": _home(),
+        "KOSLI_HOST": kosli.host,
+        "KOSLI_ORG": kosli.org,
+        "KOSLI_API_TOKEN": os.environ.get("KOSLI_API_TOKEN", ""),
+        "KOSLI_HTTP_PROXY": kosli.http_proxy,
+        "KOSLI_MAX_API_RETRIES": "" if kosli.max_api_retries is None else str(kosli.max_api_retries),
+        "KOSLI_NO_UPDATE_CHECK": "1",
+    }
+    environment = {name: value for name, value in {**passed, **(more or {}), **own}.items() if value}
+    timeout = min(kosli.timeout, within)
     try:
-        stdout, stderr = _read(process, end)
-        if stdout is None:
-            raise KosliFailed(f"{command}: no answer within {timeout:g} seconds (KOSLI_TIMEOUT)")
-        # It may close its streams and live on.
-        code = process.wait(max(end - time.monotonic(), 0.1))
-    except subprocess.TimeoutExpired:
-        raise KosliFailed(f"{command}: still running after {timeout:g} seconds (KOSLI_TIMEOUT)") from None
-    finally:
-        _end(process)
-    said = _last_line(stderr)
-    if not said and not stdout[:_KEPT].lstrip().startswith(b"{"):
-        said = _last_line(stdout[-_KEPT:])
-    return Answer(command, code, stdout, said)
+        ended = processes.run("kosli", *arguments, env=environment, cwd=_home(), timeout=timeout)
+    except TimeoutError:
+        raise KosliFailed(f"{command}: no answer within {timeout:g} seconds (KOSLI_TIMEOUT)") from None
+    said = _cause(ended.stderr)
+    if not said and not ended.stdout[:_KEPT].lstrip().startswith(b"{"):
+        said = _cause(ended.stdout)
+    return Answer(command, ended.code, ended.stdout, said)
+
+
+def _home() -> str:
+    """Return the HOME of every command: no file of the user's, or of the current folder's, is in it."""
+    with _one_at_a_time:
+        return _temporary_home().name
+
+
+@cache
+def _temporary_home() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="kosli-home-")
 
 
 def ask_for_json(*arguments: str, within: float = math.inf) -> tuple[bytes, Any]:
     """Return the answer of a command that must succeed with JSON, as bytes and as a document."""
-    answer = ask(*arguments, within=within)
+    answer = ask(*arguments, "--output=json", "--debug=false", within=within)
     if answer.code:
         raise failure(answer)
     if any(token.encode() in answer.stdout for token in _tokens() if len(token) > 15):
@@ -97,24 +108,99 @@ def ask_for_json(*arguments: str, within: float = math.inf) -> tuple[bytes, Any]
     return answer.stdout, document_in(answer)
 
 
-def tell(*arguments: str, passing: tuple[str, ...] = ()) -> None:
+def tell(*arguments: str, passing: tuple[str, ...] = (), more: dict[str, str] | None = None) -> None:
     """Run a command that changes something in Kosli and must succeed. Dry run, of whatever source, is off."""
-    answer = ask(*arguments, "--dry-run=false", "--debug=false", attesting=True, passing=passing)
+    flags = ("--dry-run=false", "--debug=false")
+    answer = ask(*arguments, *flags, passing=(*PASSED_TO_ATTEST, *passing), more=more)
     if answer.code:
         raise failure(answer)
 
 
-def tell_all(commands: list[tuple[str, tuple[str, ...], tuple[str, ...]]]) -> None:
-    """Tell Kosli one thing after the other: (what it is, arguments, variables to pass). Stopped, it says how far."""
-    done = 0
+def begin_trail(flow: str, trail: str, description: str, *more: str) -> None:
+    """Begin a trail, or go on with it, and check that Kosli has it."""
+    tell("begin", "trail", trail, "--flow", flow, "--description", description, *(more or ("--repo-root", ROOT)))
+    read_trail(flow, trail)
+
+
+def read_trail(flow: str, trail: str) -> Trail:
+    """Return what a trail holds."""
+    document = ask_for_json("get", "trail", trail, "--flow", flow)[1]
     try:
-        for _, arguments, passing in commands:
-            tell(*arguments, passing=passing)
-            done += 1
-    except (Stop, KeyboardInterrupt):
-        for index, (what, _, _) in enumerate(commands):
-            say(f"{'attested' if index < done else 'failed' if index == done else 'not attested'}: {what}")
+        return typed(document, Trail, "kosli get trail: its answer is not a trail")
+    except Unusable as error:
+        raise KosliFailed(*error.causes) from None
+
+
+def read_attestations(flow: str, trail: str, name: str) -> list[Attestation]:
+    """Return the attestations of a name that a trail holds, [] when there are none."""
+    answer = ask("get", "attestation", name, "--flow", flow, "--trail", trail, "--output=json", "--debug=false")
+    if answer.code:
+        read_trail(flow, trail)  # raises when it is the trail that cannot be read
+        return []
+    try:
+        return typed(document_in(answer), list[Attestation], "kosli get attestation: its answer cannot be read")
+    except Unusable as error:
+        raise KosliFailed(*error.causes) from None
+
+
+def attest(*phases: list[Told]) -> None:
+    """Attest each phase after the one before, GATE_JOBS at once, and read the trail back.
+
+    Raises KosliFailed when something failed or is not in the trail. Then, and when stopped, it says how far it came.
+    """
+    states: dict[str, str] = {}
+
+    def attest_one(told: Told) -> str:
+        states[str(told)] = "failed"  # until it is known better: Kosli may have it all the same
+        try:
+            arguments = ("attest", *told.arguments, "--flow", told.facts.flow, "--trail", told.facts.trail)
+            tell(*arguments, passing=told.passing)
+        except KosliFailed as error:
+            return error.causes[0]
+        states[str(told)] = "attested"
+        return ""
+
+    everything = [told for phase in phases for told in phase]
+    try:
+        for phase in phases:
+            if causes := [c for c in processes.side_by_side(attest_one, phase, settings().gate.jobs) if c]:
+                raise KosliFailed(*dict.fromkeys(causes))
+        if lost := missing_in_trail(everything):
+            states.update(dict.fromkeys(map(str, lost), "lost"))
+            names = ", ".join(map(str, lost))
+            raise KosliFailed(f"the trail does not hold what Kosli was told: {names}: does a proxy answer for Kosli?")
+    except (KosliFailed, KeyboardInterrupt):
+        for told in everything:
+            say(f"{states.get(str(told), 'not attested')}: {printable(told)}")
         raise
+
+
+def missing_in_trail(wanted: list[Told]) -> list[Told]:
+    """Return what was attested and is not in its trail."""
+    facts = wanted[0].facts
+    status = read_trail(facts.flow, facts.trail).compliance_status
+    there = {("", each.attestation_name) for each in status.attestations_statuses or () if each.status == "COMPLETE"}
+    fingerprints = {}
+    for name, artifact in (status.artifacts_statuses or {}).items():
+        fingerprints[name] = artifact.artifact_fingerprint
+        there |= {(name, e.attestation_name) for e in artifact.attestations_statuses or () if e.status == "COMPLETE"}
+    lost = []
+    for told in wanted:
+        artifact_name, dot, name = told.facts.name.rpartition(".")
+        if told.facts.type == "artifact":
+            found = fingerprints.get(told.facts.name) == told.facts.fingerprint
+        else:
+            found = (artifact_name, name) in there and (
+                not dot or fingerprints[artifact_name] == told.facts.fingerprint
+            )
+        if not found:
+            lost.append(told)
+    return lost
+
+
+def attested(name: str, kind: str, fingerprint: str = "", compliant: bool | None = None) -> Attested:
+    """Return the facts of something that is attested in the release's trail."""
+    return Attested(settings().release_flow, release_trail(), name, kind, fingerprint, compliant)
 
 
 def document_in(answer: Answer) -> Any:
@@ -134,7 +220,7 @@ def document_in(answer: Answer) -> Any:
 
 
 def failure(answer: Answer) -> KosliFailed:
-    """Return the error for a command that failed: which one, how, and the last line that it said."""
+    """Return the error for a command that failed: which one, how, and what it said."""
     how = f"exit {answer.code}" if answer.code >= 0 else f"ended by signal {-answer.code}"
     nothing = "it gave no reason" if answer.stdout.strip() else "it said nothing"
     return KosliFailed(f"{answer.command}: {how}: {answer.said or nothing}")
@@ -142,8 +228,8 @@ def failure(answer: Answer) -> KosliFailed:
 
 def require_settings() -> None:
     """Refuse what would make every answer worthless: no organisation, no token, dry run."""
-    for name in ("KOSLI_ORG", "KOSLI_API_TOKEN"):
-        if not setting(name):
+    for name, value in (("KOSLI_ORG", settings().kosli.org), ("KOSLI_API_TOKEN", variable("KOSLI_API_TOKEN"))):
+        if not value:
             raise KosliFailed(f"{name} is not set: Kosli cannot be asked")
     if os.environ.get("KOSLI_DRY_RUN", "") not in _FALSE:
         raise KosliFailed("KOSLI_DRY_RUN is on: the CLI would report each failure as a success")
@@ -151,124 +237,25 @@ def require_settings() -> None:
         raise KosliFailed("KOSLI_API_TOKEN is DRY_RUN: the CLI would report each failure as a success")
 
 
+def _tokens() -> list[str]:
+    tokens = (*variable("KOSLI_API_TOKEN").split(","), variable("KOSLI_GITHUB_TOKEN"))
+    return [token.strip() for token in tokens if token.strip()]
+
+
 def redacted(text: str) -> str:
     """Return a text without a token in it: Kosli's, or that of the workflow."""
-    for token in sorted(filter(None, (*_tokens(), setting("KOSLI_GITHUB_TOKEN"))), key=len, reverse=True):
+    for token in sorted(_tokens(), key=len, reverse=True):
         text = text.replace(token, "[token]")
     return text
 
 
-def stop_on_signals() -> None:
-    """Let Ctrl-C and SIGTERM end what runs, children included, and then this process (KeyboardInterrupt)."""
-    signal.signal(signal.SIGINT, _stop)
-    signal.signal(signal.SIGTERM, _stop)
+def _cause(said: bytes) -> str:
+    """Return the line that tells the cause: a panic's first, otherwise the last. A long one loses its middle.
 
-
-def _stop(signum: int, _frame: object) -> None:
-    global _stopped
-    _stopped = signum
-    if _starting == threading.get_ident():
-        return  # _start ends what it starts
-    with _lock:
-        for process in list(_running):
-            _kill(process)
-    raise KeyboardInterrupt(signum)
-
-
-def _tokens() -> list[str]:
-    return [token for token in map(str.strip, setting("KOSLI_API_TOKEN").split(",")) if token]
-
-
-def _timeout() -> float:
-    try:
-        timeout = float(setting("KOSLI_TIMEOUT", "120"))
-    except ValueError:
-        timeout = 0
-    if not 0 < timeout <= 86400:
-        raise Unusable(f"KOSLI_TIMEOUT: {printable(setting('KOSLI_TIMEOUT'))} is no number of seconds")
-    return timeout
-
-
-def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    global _starting
-    with _lock:
-        if _stopped:
-            raise KosliFailed("stopped")
-        _starting = threading.get_ident()
-        try:
-            process = subprocess.Popen(
-                command,
-                env=environment,
-                cwd=os.path.join(ROOT, "kosli"),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
-        except FileNotFoundError:
-            raise KosliFailed("there is no kosli CLI on PATH") from None
-        except OSError as error:
-            raise KosliFailed(f"the kosli CLI cannot be run: {error.strerror}") from None
-        except ValueError:
-            raise KosliFailed("kosli cannot be asked about a value with a NUL character in it") from None
-        else:
-            _running.add(process)
-        finally:
-            _starting = 0
-        if _stopped:
-            _end(process)
-            raise KeyboardInterrupt(_stopped)
-        return process
-
-
-def _read(process: subprocess.Popen[bytes], end: float) -> tuple[bytes | None, bytes]:
-    """Return all of stdout and the end of stderr, with None for stdout when they are still open at the time `end`."""
-    assert process.stdout
-    assert process.stderr
-    out: list[bytes] = []
-    err, size = b"", 0
-    with selectors.DefaultSelector() as streams:
-        streams.register(process.stdout, selectors.EVENT_READ)
-        streams.register(process.stderr, selectors.EVENT_READ)
-        while streams.get_map():
-            rest = end - time.monotonic()
-            if rest <= 0:
-                return None, err
-            for key, _ in streams.select(rest):
-                piece = os.read(key.fd, 1 << 20)
-                if not piece:
-                    streams.unregister(key.fileobj)
-                elif key.fileobj is process.stderr:
-                    err = (err + piece)[-_KEPT:]
-                else:
-                    out.append(piece)
-                    size += len(piece)
-                    if size > _LARGEST_ANSWER:
-                        raise KosliFailed(f"kosli: an answer of more than {_LARGEST_ANSWER} bytes")
-    return b"".join(out), err
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Leave nothing of a command behind: neither it nor what it started."""
-    _kill(process)
-    process.wait()
-    for stream in (process.stdout, process.stderr):
-        if stream:
-            stream.close()
-    _running.discard(process)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
-
-
-def _last_line(said: bytes) -> str:
-    if len(said) == _KEPT:
-        said = said[
-            max(map(len, (*_tokens(), setting("KOSLI_GITHUB_TOKEN")))) :
-        ]  # it may begin with a piece of the token
-    lines = [line for line in redacted(said.decode("utf-8", "replace")).splitlines() if line.strip()]
-    return printable(lines[-1].strip()) if lines else ""
+    The cause of a network error stands at the end of its line, that of a template error at the beginning.
+    """
+    lines = [line.strip() for line in redacted(said.decode("utf-8", "replace")).splitlines() if line.strip()]
+    line = next((line for line in lines if line.startswith("panic:")), lines[-1] if lines else "")
+    if len(line) > LONGEST_VALUE:
+        line = f"{line[: LONGEST_VALUE // 3]} ... {line[-LONGEST_VALUE // 2 :]}"
+    return printable(line)

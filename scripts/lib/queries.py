@@ -1,22 +1,17 @@
 """JMESPath queries kept in files: a leading block of # lines says what goes in and out, the rest is the query."""
 
-from __future__ import annotations
-
 import os
-import re
-from functools import reduce
-from itertools import chain
-from operator import getitem
+from typing import Any
 
 from lib import ROOT
-from lib.filters import Unusable, printable, read_bytes
+from lib.streams import Unusable, printable, read_bytes
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+import jmespath
 
-_KEYS = r'(?:\w+|"[\w-]+")(?:\.(?:\w+|"[\w-]+"))*'
-_only_keys = re.compile(rf"{_KEYS}|\[{_KEYS}(?:, {_KEYS})*\]\[\]").fullmatch
+
+def path_of(name: str) -> str:
+    """Return the file of the project's own query `name`."""
+    return os.path.join(ROOT, "jq", f"{name}.jmespath")
 
 
 def read_query(path: str) -> str:
@@ -29,8 +24,6 @@ def read_query(path: str) -> str:
 
 def search(path: str, document: Any) -> Any:
     """Return what the query in the file at `path` selects. A null is refused: a misspelt key gives one."""
-    import jmespath
-
     try:
         answer = jmespath.search(read_query(path), document)
     except (jmespath.exceptions.JMESPathError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
@@ -42,16 +35,5 @@ def search(path: str, document: Any) -> Any:
 
 
 def select(name: str, document: Any) -> Any:
-    """Return what the project's own query jq/NAME.jmespath selects in a document that has been checked.
-
-    A query that only names keys, or joins the lists that it names, is followed here: to import jmespath for it would
-    take a third of the time of a small release.
-    """
-    path = os.path.join(ROOT, "jq", f"{name}.jmespath")
-    query = read_query(path)
-    return _follow(query, document) if _only_keys(query) else search(path, document)
-
-
-def _follow(query: str, document: Any) -> Any:
-    found = [reduce(getitem, keys.replace('"', "").split("."), document) for keys in query.strip("[]").split(", ")]
-    return list(chain(*found)) if query.startswith("[") else found[0]
+    """Return what the project's own query jq/NAME.jmespath selects."""
+    return search(path_of(name), document)

@@ -1,210 +1,148 @@
 """The release: a JSON array of promotions, each a flat object of one incoming artifact and the one it replaces."""
 
-from __future__ import annotations
-
+import hashlib
 import json
-import re
-from collections import namedtuple
-from operator import itemgetter
+from collections.abc import Iterable
+from typing import Any
 
-from lib.commit_urls import compare_page, raw_page
-from lib.diffs import environment_of, is_snapshot_id
-from lib.filters import Unusable, printable, read_file, setting
+from lib.commit_urls import compare_page, parse, raw_page
+from lib.model import Promotion
+from lib.rules import environment_of
+from lib.settings import hosts, settings, this_run
+from lib.streams import Unusable, printable, read_bytes, read_file, typed
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import Any
-
-    from lib.commit_urls import Commit
-
-    Artifact = dict[str, Any]
-    Promotion = dict[str, Any]
-    Release = list[Promotion]
-
-# An incoming artifact and the outgoing one that it replaces, each with its commit; None for what there is not.
-Pair = namedtuple("Pair", "incoming commit outgoing old_commit")
-
+LONGEST_REASONS = 100_000
 SIDES = ("incoming", "outgoing")
 FIELDS = ("name", "fingerprint", "flow", "commit_url")
-PARSED = ("commit_sha", "repo_url", "repository", "repo_name", "repo_provider", "raw_snyk_policy_url")
 ORIGIN = ("snapshot_id", "snapshot_url")
-# What an artifact of a diff usually has beside FIELDS.
-USUAL = ("instance_count", "most_recent_timestamp")
-
-# A fingerprint, or another sha256.
-is_sha256 = re.compile(r"[0-9a-f]{64}").fullmatch
-_organisation = re.compile(r"[A-Za-z0-9._-]*").fullmatch
-_host = re.compile(r"https?://[A-Za-z0-9._~:/%@\[\]-]+").fullmatch
+# The keys in a release's digest: whatever else a deployment uses is derived from them.
+IN_DIGEST = (
+    *("incoming_flow", "incoming_name", "incoming_fingerprint", "incoming_commit_url"),
+    *("outgoing_name", "outgoing_fingerprint"),
+)
 
 
-def read_release(document: Any, source: str = "stdin") -> Release:
-    """Return the release in a JSON document. Anything else is Unusable, named by its place: [3].incoming_flow."""
-    if type(document) is not list:
-        raise Unusable(f"{source} is not a release: not a JSON array of promotions")
-    for index, promotion in enumerate(document):
-        if type(promotion) is not dict:
-            raise Unusable(f"[{index}]: not a promotion: not an object")
-        for side in SIDES:
-            for field in (*FIELDS, *PARSED, *ORIGIN):
-                value = promotion.get(f"{side}_{field}")
-                if type(value) is not str:
-                    raise Unusable(f"[{index}].{side}_{field}: {'missing' if value is None else 'not a string'}")
-        if not is_sha256(promotion["incoming_fingerprint"]):
-            raise Unusable(f"[{index}].incoming_fingerprint: not 64 lower-case hexadecimal digits")
-        if promotion["outgoing_fingerprint"] and not is_sha256(promotion["outgoing_fingerprint"]):
-            raise Unusable(f"[{index}].outgoing_fingerprint: not 64 lower-case hexadecimal digits")
-        for side in SIDES:
-            snapshot_id = promotion[f"{side}_snapshot_id"]
-            if not is_snapshot_id(snapshot_id) and (side == "incoming" or snapshot_id):
-                raise Unusable(f"[{index}].{side}_snapshot_id: {printable(snapshot_id)} is not ENVIRONMENT#NUMBER")
-        if type(promotion.get("deployment_diff_url")) is not str:
-            raise Unusable(f"[{index}].deployment_diff_url: missing, or not a string")
-    return document
+def derived(commit_url: str) -> dict[str, str]:
+    """Return what a promotion's side says of its commit; "" throughout for a URL that is no commit page."""
+    commit = parse(commit_url)
+    repository = commit.repository if commit else None
+    return {
+        "commit_sha": commit.sha if commit else "",
+        "repo_url": repository.url if repository else "",
+        "repository": repository.path if repository else "",
+        "repo_name": repository.name if repository else "",
+        "repo_provider": repository.provider if repository else "",
+        "clone_url": repository.clone if repository else "",
+        "raw_snyk_policy_url": raw_page(commit, ".snyk") if commit else "",
+    }
 
 
-def read_approved(path: str, known_by: str = "") -> Release:
-    """Return the release in a file. With a digest to be known by, a file that has another is Unusable."""
-    release = read_release(read_file(path), printable(path))
-    if known_by and digest(release) != known_by:
-        raise Unusable(f"{printable(path)}: its digest is {digest(release)}, approved was {printable(known_by)}")
+def derive(promotion: dict[str, Any]) -> dict[str, str]:
+    """Return every derived key of a promotion: those of both commits, and the page that compares them."""
+    urls = {side: promotion.get(f"{side}_commit_url") for side in SIDES}
+    texts = {side: url if isinstance(url, str) else "" for side, url in urls.items()}
+    keys = {f"{side}_{key}": value for side in SIDES for key, value in derived(texts[side]).items()}
+    new = parse(texts["incoming"])
+    return {**keys, "deployment_diff_url": compare_page(parse(texts["outgoing"]), new) if new else ""}
+
+
+def read_release(document: Any, source: str = "stdin") -> list[Promotion]:
+    """Return the release in a JSON document. Anything else is Unusable, named by its place: [3].incoming_flow.
+
+    What is derived is derived again: a release that says otherwise is refused, and what an earlier version left out is
+    added.
+    """
+    causes = []
+    for index, fields in enumerate(document if isinstance(document, list) else []):
+        if isinstance(fields, dict):
+            for key, value in derive(fields).items():
+                if fields.setdefault(key, value) != value:
+                    found = printable(fields[key])
+                    causes.append(f"{source}: [{index}].{key}: {found} does not follow from the commit URLs: {value}")
+    release = typed(document, list[Promotion], f"{source} is not a release")
+    if causes:
+        raise Unusable(*causes)
+    for promotion, fields in zip(release, document, strict=True):
+        promotion.fields = fields
     return release
 
 
-def require_environments(release: Release, *environments: str) -> None:
+def read_approved(path: str) -> list[Promotion]:
+    """Return the release in a file. With DIGEST set, a file that has another is Unusable."""
+    release = read_release(read_file(path), printable(path))
+    wanted = this_run().digest
+    if wanted and digest(release) != wanted:
+        raise Unusable(f"{printable(path)}: its digest is {digest(release)}, approved was {printable(wanted)}")
+    return release
+
+
+def read_reasons() -> list[str] | None:
+    """Return why a release was refused, a line each: what the file REASONS says; None where no file is named.
+
+    No more than 100,000 characters: that is what a page and an attestation can hold.
+    """
+    path = this_run().reasons
+    if not path:
+        return None
+    try:
+        text = read_bytes(path).decode("utf-8", "replace")[:LONGEST_REASONS]
+    except Unusable:
+        text = ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines or ["it failed without a word: the log says in which step"]
+
+
+def digest(release: Iterable[Promotion]) -> str:
+    """Return a release's digest: a sha256 over one JSON line for each promotion, sorted."""
+    lines = (json.dumps({key: getattr(p, key) for key in IN_DIGEST}, separators=(",", ":")) + "\n" for p in release)
+    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+
+
+def in_order(release: Iterable[Promotion]) -> list[Promotion]:
+    """Return promotions in the order of a release: by incoming flow, then name, then fingerprint."""
+    return sorted(release, key=lambda p: (p.incoming_flow, p.incoming_name, p.incoming_fingerprint))
+
+
+def fields_of(release: Iterable[Promotion]) -> list[dict[str, Any]]:
+    """Return a release as the JSON that it is written as."""
+    return [promotion.fields for promotion in release]
+
+
+def is_rollback(release: list[Promotion], to: str) -> bool:
+    """Say whether a release brings back what TO ran before."""
+    return bool(release) and environment_of(release[0].incoming_snapshot_id) == to
+
+
+def require_environments(release: list[Promotion], *environments: str) -> None:
     """Raise Unusable for a release of other environments than these. A rollback is of the same two."""
-    found = {environment_of(promotion[f"{side}_snapshot_id"]) for promotion in release for side in SIDES} - {""}
+    found = {environment_of(s) for p in release for s in (p.incoming_snapshot_id, p.outgoing_snapshot_id)} - {""}
     if not found.issubset(environments):
-        raise Unusable(
-            f"the release is of {' and '.join(map(printable, sorted(found)))}, "
-            f"not of {' and '.join(map(printable, environments))}"
-        )
+        raise Unusable(f"the release is of {' and '.join(sorted(found))}, not of {' and '.join(environments)}")
 
 
-def too_old(release: Release, from_snapshot: str, to_snapshot: str) -> list[str]:
-    """Return why a comparison of these snapshots says nothing of a release: they are older than it, a line each.
+def too_old(release: list[Promotion], from_snapshot: str, to_snapshot: str) -> list[str]:
+    """Return a line for each snapshot that is older than a release: a comparison of it says nothing about the release.
 
     What a rollback brings back ran in TO when the release was found, so only a later recording can say that it is back.
     """
-    to_environment = environment_of(to_snapshot)
     found = []
     for snapshot_id in (from_snapshot, to_snapshot):
-        environment, number = environment_of(snapshot_id), number_of(snapshot_id)
+        environment, _, number = snapshot_id.rpartition("#")
         needed = [
-            number_of(promotion[f"{side}_snapshot_id"]) + (side == "incoming" and environment == to_environment)
+            int(old.rpartition("#")[2]) + (old is promotion.incoming_snapshot_id and snapshot_id is to_snapshot)
             for promotion in release
-            for side in SIDES
-            if environment_of(promotion[f"{side}_snapshot_id"]) == environment
+            for old in (promotion.incoming_snapshot_id, promotion.outgoing_snapshot_id)
+            if environment_of(old) == environment
         ]
-        if number < max(needed, default=0):
+        if int(number) < max(needed, default=0):
             found.append(f"{snapshot_id} is too old for this release: wait for {environment}#{max(needed)} or later")
     return found
 
 
-def number_of(snapshot_id: str) -> int:
-    """Return the number of a snapshot in its environment."""
-    return int(snapshot_id.rpartition("#")[2])
-
-
-def _one_line(flow: str) -> str:
-    """Return a flow's name so that it cannot forge another promotion's line. Kosli's own names have no line ends."""
-    return json.dumps(flow) if "\n" in flow or flow.startswith('"') else flow
-
-
-def artifact_of(promotion: Promotion, side: str) -> Artifact:
-    """Return one side of a promotion as a diff has it: name, fingerprint, flow, commit_url."""
-    return {field: promotion[f"{side}_{field}"] for field in FIELDS}
-
-
-def is_first(promotion: Promotion) -> bool:
-    """Say whether a promotion is a first deployment, which replaces nothing."""
-    return bool(promotion["outgoing_snapshot_id"] == "")
-
-
-def in_order(release: Iterable[Promotion]) -> Release:
-    """Return promotions in the order of a release: by incoming flow, then name, then fingerprint."""
-    return sorted(release, key=itemgetter("incoming_flow", "incoming_name", "incoming_fingerprint"))
-
-
-def digest(release: Iterable[Promotion]) -> str:
-    """Return what a release is known by: a sha256 over its `flow incoming_fingerprint outgoing_fingerprint` lines."""
-    import hashlib
-
-    triples = (
-        f"{_one_line(p['incoming_flow'])} {p['incoming_fingerprint']} {p['outgoing_fingerprint']}\n".encode()
-        for p in release
-    )
-    return hashlib.sha256(b"".join(sorted(triples))).hexdigest()
-
-
-def build(pairs: list[Pair], from_snapshot: str, to_snapshot: str) -> Iterator[Promotion]:
-    """Yield the promotion of each pair. The commit of an incoming artifact is known.
-
-    The keys of a side come in one order, whatever the order in the diff. A first deployment has each outgoing key that
-    any other promotion has, as "".
-    """
-    outgoing_shapes = {tuple(pair.outgoing) for pair in pairs if pair.outgoing}
-    extras = {shape: _extra_fields(shape) for shape in outgoing_shapes.union(tuple(pair.incoming) for pair in pairs)}
-    incoming_keys = {shape: _side_keys("incoming", fields) for shape, fields in extras.items()}
-    outgoing_keys = {shape: _side_keys("outgoing", fields) for shape, fields in extras.items()}
-    every = sorted(set(USUAL).union(*(extras[shape] for shape in outgoing_shapes)))
-    nothing = dict.fromkeys(_side_keys("outgoing", tuple(every)), "")
-    incoming_url, outgoing_url = snapshot_url(from_snapshot), snapshot_url(to_snapshot)
-    for incoming, commit, outgoing, old in pairs:
-        shape = tuple(incoming)
-        values = _side_values(incoming, commit, extras[shape], from_snapshot, incoming_url)
-        promotion = dict(zip(incoming_keys[shape], values))
-        if outgoing is None:
-            promotion.update(nothing)
-        else:
-            shape = tuple(outgoing)
-            values = _side_values(outgoing, old, extras[shape], to_snapshot, outgoing_url)
-            promotion.update(zip(outgoing_keys[shape], values))
-        promotion["deployment_diff_url"] = compare_page(old, commit)
-        yield promotion
-
-
-def _extra_fields(artifact: Iterable[str]) -> tuple[str, ...]:
-    """Return the fields that a promotion takes over as they are, by name. A derived value is never overwritten."""
-    return tuple(sorted({*artifact}.difference(FIELDS, PARSED, ORIGIN)))
-
-
-def _side_keys(side: str, extras: tuple[str, ...]) -> list[str]:
-    return [f"{side}_{field}" for field in (*FIELDS, *PARSED, *extras, *ORIGIN)]
-
-
-def _side_values(
-    artifact: Artifact, commit: Commit | None, extras: tuple[str, ...], snapshot_id: str, page: str
-) -> tuple[Any, ...]:
-    """Return the values for `_side_keys`. What cannot be parsed is ""."""
-    fingerprint = artifact["fingerprint"]
-    if commit is None:
-        parsed: tuple[str, ...] = ("",) * len(PARSED)
-    else:
-        sha, repository = commit
-        raw = raw_page(commit, ".snyk")
-        parsed = (sha, repository.url, repository.path, repository.name, repository.provider, raw)
-    return (
-        artifact["name"],
-        fingerprint,
-        artifact["flow"],
-        artifact.get("commit_url") or "",
-        *parsed,
-        *[artifact[field] for field in extras],
-        snapshot_id,
-        f"{page}?fingerprint={fingerprint}" if page and fingerprint else page,
-    )
-
-
 def snapshot_url(snapshot_id: str) -> str:
     """Return the page of a snapshot, "" when no organisation is configured. Of several hosts, the first."""
-    organisation = setting("KOSLI_ORG").partition(",")[0].strip()
-    host = setting("KOSLI_HOST", "https://app.kosli.com").partition(",")[0].strip().rstrip("/")
-    if not organisation:
-        return ""
-    if not _organisation(organisation):
-        raise Unusable(f"KOSLI_ORG: {printable(organisation)} is no name of an organisation")
-    if not _host(host):
-        raise Unusable(f"KOSLI_HOST: {printable(host)} is no address of a web page")
-    number = snapshot_id.rpartition("#")[2]
-    return f"{host}/{organisation}/environments/{environment_of(snapshot_id)}/snapshots/{number}"
+    organisation = settings().kosli.org.partition(",")[0].strip()
+    environment, _, number = snapshot_id.rpartition("#")
+    return (
+        f"{hosts(settings())[0]}/{organisation}/environments/{environment}/snapshots/{number}" if organisation else ""
+    )

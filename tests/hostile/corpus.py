@@ -276,7 +276,10 @@ def hostile_texts() -> Iterator[Entry]:
         extra = {"extra": {text: [text]}, "pods": [text]}
         accepted = diff(
             [artifact(1, name=text, flow=f"1{text}", **extra), artifact(2, name=f"2{text}", flow=f"2{text}", **extra)],
-            [artifact(501, name=text, flow=f"1{text}", commit_url=text, **extra), artifact(502, name=text, flow="")],
+            [
+                artifact(501, name=text, flow=f"1{text}", commit_url=text, **extra),
+                artifact(502, name="in-to", flow="", commit_url=None),
+            ],
             [artifact(3, name=text, flow="", commit_url=text)],
         )
         yield f"text in a diff: {name}", to_bytes(accepted)

@@ -1,0 +1,135 @@
+"""Running programs, with the package sh: Kosli's CLI and git.
+
+A program gets an environment of our making and a time. It is stopped, with all that it has started, when the time is up
+and when this process gets a signal. What it leaves behind when it ends by itself is stopped too.
+"""
+
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import IO, NamedTuple, TypeVar
+
+from lib.streams import KosliFailed, printable
+
+import sh
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_lock = threading.Lock()
+_running: dict[int, sh.RunningCommand] = {}  # by process id
+_stopped = 0  # the signal that stops this process
+# Programs are started by these threads and a signal reaches the main one: so it never comes in the middle of a start.
+_starters = ThreadPoolExecutor(max_workers=64)
+
+
+class Ended(NamedTuple):
+    """What came of a program: its exit code, negative for a signal, and all that it said."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+
+def run(program: str, *arguments: str, env: dict[str, str], cwd: str, timeout: float) -> Ended:
+    """Run a program to its end. Raises KosliFailed when it cannot run, and TimeoutError after `timeout` seconds."""
+    return _result(_starters.submit(_run, program, arguments, env, cwd, timeout))
+
+
+def _result(future: Future[R]) -> R:
+    """Return what a thread returns. A wait without an end could sleep through a signal that comes just before it."""
+    while not future.done():
+        futures.wait([future], timeout=0.2)
+    return future.result()
+
+
+def _run(program: str, arguments: tuple[str, ...], env: dict[str, str], cwd: str, timeout: float) -> Ended:
+    if any("\0" in argument for argument in arguments):
+        raise KosliFailed(f"{program} cannot be asked about a value with a NUL character in it")
+    # Files, because sh loses the end of a pipe that a child of the program keeps open.
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        command = _start(program, arguments, env, cwd, stdout, stderr)
+        # Not sh's own time-outs: they check only ten times a second whether a program has ended.
+        timer = threading.Timer(timeout, _kill, [command])
+        timer.start()
+        try:
+            command.wait()
+        except sh.ErrorReturnCode:
+            pass  # whoever asked judges the exit code; the exception's text would hold the whole command
+        finally:
+            late = not timer.is_alive()
+            timer.cancel()
+            _kill(command)
+            with _lock:
+                _running.pop(command.pid)
+        if _stopped:
+            raise KosliFailed("stopped")
+        if late:
+            raise TimeoutError
+        stdout.seek(0)
+        stderr.seek(0)
+        return Ended(command.exit_code, stdout.read(), stderr.read())
+
+
+def _start(
+    program: str, arguments: tuple[str, ...], env: dict[str, str], cwd: str, stdout: IO[bytes], stderr: IO[bytes]
+) -> sh.RunningCommand:
+    try:
+        with _lock:
+            if _stopped:
+                raise KosliFailed("stopped")
+            command = sh.Command(program, search_paths=env.get("PATH", "").split(":"))(
+                *arguments,
+                _env=env,
+                _cwd=cwd,
+                _in=b"",
+                _out=stdout,
+                _err=stderr,
+                _bg=True,
+                _bg_exc=False,
+                _new_session=True,
+            )
+            _running[command.pid] = command
+            return command
+    except sh.CommandNotFound:
+        raise KosliFailed(f"there is no program {program} on PATH") from None
+    except (OSError, sh.ForkException) as error:
+        raise KosliFailed(
+            f"{program} cannot be run: {printable(str(error).strip().splitlines()[-1].strip())}"
+        ) from None
+
+
+def _kill(command: sh.RunningCommand) -> None:
+    try:
+        # Not kill_group(): it fails when the group's leader has ended already.
+        os.killpg(command.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def side_by_side(function: Callable[[T], R], items: Sequence[T], jobs: int) -> Iterator[R]:
+    """Yield what a function returns for each item, in order; `jobs` at once, and none begins after a stop."""
+    pool = ThreadPoolExecutor(max_workers=jobs)
+    try:
+        yield from map(_result, [pool.submit(function, item) for item in items])
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def stop_on_signals() -> None:
+    """Let Ctrl-C and SIGTERM end what runs, children included, and then this process (KeyboardInterrupt)."""
+    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
+
+
+def _stop(signum: int, _frame: object) -> None:
+    global _stopped
+    _stopped = signum
+    with _lock:
+        for command in _running.values():
+            _kill(command)
+    raise KeyboardInterrupt(signum)

@@ -1,0 +1,345 @@
+"""The rules about what runs where: the diff of two snapshots, what is in progress, and what must not be promoted."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import nsmallest
+from typing import Any, NamedTuple
+
+from lib.commit_urls import Commit, address, parse, same_host, same_repository
+from lib.model import Artifact, Deployment, Diff, DiffDocument, Named, Running
+from lib.queries import select
+from lib.settings import Settings, settings, this_run, variable
+from lib.streams import Refused, Unusable, printable, typed
+
+Key = tuple[str, ...]
+
+_digest_in_name = re.compile(r"@sha256:([0-9a-f]*)$", re.IGNORECASE | re.ASCII).search
+_other_digest = re.compile(r"@[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}$", re.IGNORECASE | re.ASCII).search
+_image_id = re.compile(r"(?:sha256:)?[0-9a-f]{64}", re.IGNORECASE | re.ASCII).fullmatch
+
+
+class Pair(NamedTuple):
+    """An incoming artifact with its commit, and the outgoing one that it replaces; None for what there is not."""
+
+    incoming: Artifact
+    commit: Commit | None
+    outgoing: Artifact | None
+    old_commit: Commit | None
+
+
+def read_diff(document: Any, source: str = "stdin") -> Diff:
+    """Return the diff in a JSON document. Anything else is Unusable, named by its place: snappish1.artifacts[3].flow.
+
+    {"snappish1":   {"snapshot_id": "aws-beta#4754", "artifacts": [A, ...]},    runs in FROM and not in TO
+     "snappish2":   {"snapshot_id": "aws-prod#3548", "artifacts": [A, ...]},    runs in TO and not in FROM
+     "changed":     {"artifacts": [A, ...]},                                    runs in both, in another number
+     "not-changed": {"artifacts": [A, ...]}}                                    runs in both
+    """
+    found = typed(document, DiffDocument, f"{source} is not a diff of two snapshots")
+    parts: dict[str, Running] = {
+        "snappish1": found.snappish1,
+        "snappish2": found.snappish2,
+        "changed": found.changed,
+        "not-changed": found.not_changed,
+    }
+    for name, part in parts.items():
+        for artifact, fields in zip(part.artifacts, document[name]["artifacts"], strict=True):
+            artifact.fields = fields
+    lists = {name: {"artifacts": part.artifacts} for name, part in parts.items()}
+    return Diff(
+        found.snappish1.snapshot_id,
+        found.snappish2.snapshot_id,
+        select("incoming", lists),
+        select("outgoing", lists),
+        select("running-in-from", lists),
+        select("running-in-to", lists),
+    )
+
+
+def environment_of(snapshot_id: str) -> str:
+    """Return the environment of a snapshot id or of one of Kosli's expressions for a snapshot.
+
+    aws-beta#4754, aws-beta~1 and aws-beta@{2.hours.ago} are all of aws-beta.
+    """
+    return re.split(r"[#~@]", snapshot_id, maxsplit=1)[0]
+
+
+def require_diff_of(diff: Diff, wanted: Iterable[str]) -> None:
+    """Raise Refused for a diff of other environments than these two; "" stands for one that nobody named."""
+    found = (environment_of(diff.from_snapshot), environment_of(diff.to_snapshot))
+    for name, one, expression in zip(("FROM", "TO"), found, wanted, strict=True):
+        if expression and environment_of(expression) != one:
+            raise Refused(
+                f"the diff is of {' and '.join(found)}, and {name} is {printable(environment_of(expression))}"
+            )
+
+
+def require_named_environments(diff: Diff) -> None:
+    """Raise Refused for a diff of other environments than those that make, the environment or release.toml names."""
+    require_diff_of(diff, (settings().from_, settings().to))
+
+
+def image_of(name: str) -> str:
+    """Return an image's name without tag and digest: registry:5000/saver:6e191a0@sha256:b323 is registry:5000/saver."""
+    path, slash, image = name.partition("@")[0].rpartition("/")
+    return path + slash + image.partition(":")[0]
+
+
+def last_part(name: str) -> str:
+    """Return the last part of an image's name: saver. It is the same in the registry of every environment."""
+    return image_of(name).rpartition("/")[2]
+
+
+def registry_of(name: str) -> str:
+    """Return what stands before the last part of an image's name: the registry, and the path in it."""
+    return image_of(name).rpartition("/")[0]
+
+
+def deploys_from_other_registry(incoming_snapshot_id: str, to: str) -> bool:
+    """Say whether a deployment names the registry of what it replaces. What a rollback brings back has TO's already."""
+    return settings().deploy.registry == "outgoing" and environment_of(incoming_snapshot_id) != to
+
+
+def flow_of(artifact: Artifact) -> str:
+    """Return an artifact's flow; one that was renamed counts as the new one (RENAMED_FLOWS)."""
+    return settings().renamed_flows.get(artifact.flow, artifact.flow)
+
+
+def matcher() -> Callable[[Artifact], Key]:
+    """Return what pairs an incoming artifact with an outgoing one: its flow, or with MATCH_BY=image flow and image."""
+    if settings().match_by == "flow":
+        return lambda artifact: (flow_of(artifact),)
+    return lambda artifact: (flow_of(artifact), last_part(artifact.name))
+
+
+def by_key(artifacts: Iterable[Artifact], key: Callable[[Artifact], Key]) -> dict[Key, list[Artifact]]:
+    """Return artifacts in groups, in their order."""
+    groups: dict[Key, list[Artifact]] = {}
+    for artifact in artifacts:
+        groups.setdefault(key(artifact), []).append(artifact)
+    return groups
+
+
+def order(artifact: Artifact) -> tuple[str, str, str]:
+    """Return what artifacts are sorted by in a release: flow, name, fingerprint."""
+    return artifact.flow, artifact.name, artifact.fingerprint
+
+
+def in_progress(diff: Diff) -> list[Deployment]:
+    """Return the deployments in progress, FROM's before TO's, each environment's by flow and name.
+
+    A flow that runs several fingerprints in an environment has not settled. One fingerprint under two names has.
+    Artifacts without a flow have nothing in common with each other.
+    """
+    match = matcher()
+    found = []
+    for snapshot_id, running in (
+        (diff.from_snapshot, diff.running_in_from),
+        (diff.to_snapshot, diff.running_in_to),
+    ):
+        groups = by_key((artifact for artifact in running if artifact.flow), match)
+        deployments = [
+            Deployment(
+                environment_of(snapshot_id),
+                snapshot_id,
+                group[0].flow,
+                [Named(artifact.name, artifact.fingerprint) for artifact in sorted(group, key=order)],
+            )
+            for group in groups.values()
+            if len(group) > 1 and len({artifact.fingerprint or artifact.name for artifact in group}) > 1
+        ]
+        found += sorted(deployments, key=lambda deployment: (deployment.flow, deployment.artifacts[0].name))
+    return found
+
+
+def why_never_settled(artifacts: Sequence[Named]) -> str:
+    """Return why a deployment in progress may be none, "" when nothing looks so: one image, with a tag, twice."""
+    images = {artifact.name.partition("@")[0] for artifact in artifacts}
+    if len(images) > 1 or ":" not in "".join(images).rpartition("/")[2]:
+        return ""
+    return (
+        " (one tag, two digests: the index of a multi-architecture image and its platform's never settle, "
+        "deploy it by one digest everywhere)"
+    )
+
+
+def label(artifact: Named) -> str:
+    """Return how an artifact is called in a message: its name, and its fingerprint where the name does not hold it."""
+    name, fingerprint = artifact.name, artifact.fingerprint
+    if fingerprint and name.endswith(fingerprint):
+        return printable(name)
+    return f"{printable(name)} ({fingerprint or 'no fingerprint'})"
+
+
+def listed(artifacts: Sequence[Named]) -> str:
+    """Return artifacts as words for a message: the first ten by name, and how many more."""
+    first = nsmallest(10, artifacts, key=lambda artifact: (artifact.name, artifact.fingerprint))
+    more = f", and {len(artifacts) - 10} more" if len(artifacts) > 10 else ""
+    return ", ".join(map(label, first)) + more
+
+
+def place(environment: str, artifact: Artifact) -> str:
+    """Return where a message is about: environment, flow, artifact."""
+    return f"{environment}: {printable(artifact.flow) or 'no flow'}: {label(artifact)}"
+
+
+def selected_flows(diff: Diff) -> frozenset[str] | None:
+    """Return the flows that FLOWS names, None when it names none. One that runs nowhere is wrong usage."""
+    if not this_run().flows:
+        return None
+    wanted = frozenset(this_run().flows.split())
+    if not wanted:
+        raise Unusable("FLOWS names no flow: empty is all of them, a blank is none")
+    running = {artifact.flow for artifact in (*diff.running_in_from, *diff.running_in_to)}
+    environments = f"{environment_of(diff.from_snapshot)} or {environment_of(diff.to_snapshot)}"
+    causes = [
+        f"FLOWS: no flow {printable(flow)} runs in {environments}; "
+        f"nearest: {', '.join(map(printable, difflib.get_close_matches(flow, running - {''}, 3, 0.4))) or 'none'}"
+        for flow in sorted(wanted - running)
+    ]
+    if causes:
+        raise Unusable(*causes)
+    return wanted
+
+
+def missing_provenance(artifact: Artifact) -> str:
+    """Return what is missing in an artifact's provenance: "no flow, no commit URL"; "" when it has all."""
+    facts = {"flow": artifact.flow, "commit URL": artifact.commit_url, "fingerprint": artifact.fingerprint}
+    return ", ".join(f"no {what}" for what, value in facts.items() if not value)
+
+
+def commit_of(artifact: Artifact | None) -> Commit | None:
+    """Return the commit that an artifact was built from, None when it is not known."""
+    return parse(artifact.commit_url or "") if artifact else None
+
+
+def cause_in_name(artifact: Artifact) -> str:
+    """Return why an artifact's name cannot be deployed by its fingerprint, "" when it can."""
+    name = artifact.name
+    if _image_id(name.partition("@")[0]):
+        return "its name is an image's id and says no repository to deploy it from: run it by its name"
+    digest = _digest_in_name(name)
+    if (digest and digest[1].lower() != artifact.fingerprint) or (not digest and _other_digest(name)):
+        return (
+            f"the digest in its name is not its fingerprint, {artifact.fingerprint or 'of which it has none'} (is one "
+            "the index of a multi-architecture image, the other its platform's? attest that one too, or pin it)"
+        )
+    return ""
+
+
+def why_no_rollback(outgoing: Artifact, is_first: bool) -> str:
+    """Return why a promotion cannot be rolled back, "" when it can."""
+    if is_first:
+        return "it is a first deployment, there is nothing to go back to"
+    if not outgoing.fingerprint:
+        return "what it replaces has no fingerprint"
+    if cause_in_name(outgoing):
+        return "the name of what it replaces is not of its fingerprint"
+    if not commit_of(outgoing):
+        return "the commit of what it replaces is not known"
+    return ""
+
+
+def sources() -> list[str]:
+    """Return whose code may be promoted, [] for everybody's: SOURCES, or the owner of the repository that runs this."""
+    owner = variable("GITHUB_REPOSITORY").partition("/")[0]
+    return settings().sources or ([f"{github()}/{owner}/"] if owner else [])
+
+
+def github() -> str:
+    """Return the address of the GitHub that runs this."""
+    return (variable("GITHUB_SERVER_URL") or "https://github.com").rstrip("/")
+
+
+def cause_in_source(commit: Commit) -> str:
+    """Return why no code of a commit's repository may be deployed, "" when it may."""
+    url = commit.repository.url
+    host = url.partition("://")[2].partition("/")[0].partition(":")[0]
+    if not url.startswith("https://") or host.startswith(".") or host.endswith("."):
+        return "its commit URL must be https, with a host that neither begins nor ends with a dot"
+    allowed = sources()
+    if allowed and not any(is_below(url, source) for source in allowed):
+        return f"its repository {url} is below none of the sources: {', '.join(map(printable, allowed))}"
+    return ""
+
+
+def is_below(url: str, source: str) -> bool:
+    """Say whether a repository's URL begins with a source, by whole path segments and without case."""
+    return f"{address(url)}/".startswith(f"{address(source.rstrip('/'))}/")
+
+
+class Against:
+    """What speaks against a promotion, with what the rules look up of the whole diff."""
+
+    def __init__(self, diff: Diff, match: Callable[[Artifact], Key]) -> None:
+        self.settings: Settings = settings()
+        self.to = environment_of(diff.to_snapshot)
+        flows_of: dict[str, set[str]] = {}
+        for artifact in diff.incoming:
+            flows_of.setdefault(artifact.fingerprint, set()).add(artifact.flow)
+        self.several_flows = {key: nsmallest(4, flows) for key, flows in flows_of.items() if len(flows) > 1}
+        self.running_in_to = {artifact.fingerprint for artifact in diff.running_in_to}
+        self.own_repository = address(f"{github()}/{variable('GITHUB_REPOSITORY')}")
+        arriving = {match(artifact) for artifact in diff.incoming if artifact.flow}
+        self.left_in_to: dict[tuple[str, str], Artifact] = {}
+        for artifact in diff.outgoing:
+            if not artifact.flow or match(artifact) not in arriving:
+                for trait in self._traits(artifact, commit_of(artifact)):
+                    self.left_in_to.setdefault(trait, artifact)
+
+    def causes(self, pair: Pair) -> Iterator[str]:
+        """Yield why an incoming artifact must not be promoted."""
+        artifact, commit, outgoing, old = pair
+        flow, fingerprint, url = artifact.flow, artifact.fingerprint, artifact.commit_url
+        if unproven := missing_provenance(artifact):
+            yield f"it has {unproven} (UNPROVEN=skip leaves it out)"
+        if url and not commit:
+            yield f"its commit URL is no commit page: {printable(url)}"
+        if commit and (cause := cause_in_source(commit)):
+            yield f"{cause}: {printable(url)}"
+        if cause := cause_in_name(artifact):
+            yield cause
+        if fingerprint and fingerprint in self.several_flows:
+            others = [printable(other) for other in self.several_flows[fingerprint] if other != flow]
+            yield f"another flow brings in the same fingerprint: {', '.join(others[:3])}"
+        if fingerprint and fingerprint in self.running_in_to:
+            yield f"it is said to run in {self.to} too: the diff contradicts itself"
+        if commit and address(commit.repository.url) == self.own_repository:
+            yield f"its commit is in the repository that runs the release: Kosli shows the wrong flow: {printable(url)}"
+        renamed = self.settings.allow_renamed
+        moved = bool(commit and old and same_host(old, commit) and not same_repository(old, commit))
+        if commit and old and outgoing and moved and flow not in renamed:
+            yield (
+                f"its repository is {commit.repository.url}, that of {label(outgoing)} is {old.repository.url} "
+                f"(ALLOW_RENAMED={printable(flow)} allows it)"
+            )
+        if not outgoing and flow and flow not in self.settings.allow_first:
+            alike = [self.left_in_to[trait] for trait in self._traits(artifact, commit) if trait in self.left_in_to]
+            if alike:
+                old_flow = printable(alike[0].flow)
+                renamed_to = f"say that it was renamed (RENAMED_FLOWS={old_flow}={printable(flow)})"
+                way = renamed_to if old_flow not in ("", printable(flow)) else "retire it"
+                yield (
+                    f"it would be a first deployment, and {label(alike[0])} ({old_flow or 'no flow'}), which nothing "
+                    f"replaces in {self.to}, looks like it: {way}, or that this one is new "
+                    f"(ALLOW_FIRST={printable(flow)})"
+                )
+
+    @staticmethod
+    def _traits(artifact: Artifact, commit: Commit | None) -> list[tuple[str, str]]:
+        """Return what an artifact can look like another one by: its flow, its image's last part, its repository."""
+        traits = [("flow", flow_of(artifact)), ("image", last_part(artifact.name).lower())]
+        if commit:
+            traits.append(("repository", address(commit.repository.url)))
+        return [trait for trait in traits if trait[1]]
+
+
+def own_flows() -> set[str]:
+    """Return the release's own flow, under each of its names."""
+    return {variable("KOSLI_FLOW"), settings().release_flow} - {""}
+
+
+def same_artifacts(running: Iterable[Artifact], wanted: Iterable[Artifact]) -> bool:
+    """Say whether these artifacts run and no other: known by fingerprint, or by name where there is none."""
+    return {a.fingerprint or a.name for a in running} == {a.fingerprint or a.name for a in wanted}

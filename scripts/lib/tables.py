@@ -1,0 +1,136 @@
+"""The tables of a page about a release, one row a promotion, and what stands in their cells."""
+
+import re
+from typing import NamedTuple
+
+from lib.commit_urls import commit_page, same_host
+from lib.inputs import Inputs, is_there, registry, repository, service, short, word_of
+from lib.model import Artifact, Promotion, Verdict
+from lib.releases import snapshot_url
+from lib.rules import commit_of, deploys_from_other_registry, environment_of, registry_of
+
+KINDS = {"compliant": "good", "non-compliant": "bad", "landed": "good", "another landed": "bad"}
+_web_page = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]+)?(?:/[A-Za-z0-9._~%+/?&=#:@,;!$*-]*)?").fullmatch
+
+
+class Code(NamedTuple):
+    """A version, a snapshot or a digest, linked where there is a page of it."""
+
+    code: str
+    url: str = ""
+
+
+class Mark(NamedTuple):
+    """Words with a sign for their kind: good, bad, doubtful, new, or none. Linked where there is a page of it."""
+
+    kind: str
+    text: str
+    url: str = ""
+
+
+Line = list[str | Code | Mark]  # a blank stands between two parts
+
+
+class Table(NamedTuple):
+    """One row for each promotion, with lines in each cell."""
+
+    title: str
+    heads: list[str]
+    rows: list[list[Line]]
+    more: int
+
+
+def promotions(inputs: Inputs, most: int) -> Table:
+    """Return the table of what runs, what will run, the difference, where it comes from, and the verdicts."""
+    rows: list[list[Line]] = []
+    for promotion, running, verdicts in zip(inputs.release[:most], inputs.running(), inputs.evidence(), strict=False):
+        new = promotion.incoming
+        cells: list[Line] = [
+            [service(new)],
+            [short(new.flow)],
+            runs_now(promotion, running),
+            [version(new)],
+            [difference(promotion)],
+            [Mark("", repository(promotion), web_page(promotion.incoming_repo_url))],
+            registry_deployed_from(promotion, inputs.environments[1]),
+        ]
+        cells += [[mark_of(verdict)] for verdict in verdicts]
+        rows.append(cells)
+    heads = ["service", "flow", "runs now", "will run", "difference", "repository", "registry"]
+    heads += [f"verdict {asked(place, inputs)}" for place in inputs.places()]
+    title = "What would have changed" if inputs.refused else ""
+    return Table(title, heads, rows, len(inputs.release) - len(rows))
+
+
+def outcomes(inputs: Inputs, most: int) -> Table:
+    """Return the table of what became of each artifact."""
+    rows: list[list[Line]] = []
+    for promotion, outcome in zip(inputs.release[:most], inputs.ends(), strict=False):
+        new, word = promotion.incoming, outcome.outcome if outcome else "not known"
+        known = {a.fingerprint: version(a) for a in (new, promotion.outgoing)}
+        running: Line = [known.get(each) or Code(each[:12]) for each in outcome.running[:10]] if outcome else []
+        now: Line = ["as approved"] if word == "landed" else running or ["nothing of it" if outcome else "not known"]
+        rows.append([[service(new)], [short(new.flow)], [version(new)], [Mark(KINDS.get(word, "doubtful"), word)], now])
+    heads = ["service", "flow", "approved", "outcome", "what runs now"]
+    return Table("", heads, rows, len(inputs.release) - len(rows))
+
+
+def runs_now(promotion: Promotion, running: list[Artifact]) -> Line:
+    """Return what TO runs of a promotion's service."""
+    if is_there(promotion, running):
+        return [Mark("good", "as it will")]
+    if not running:
+        return [Mark("new", "first deployment") if promotion.is_first else "nothing of it"]
+    return [version(artifact) for artifact in running[:3]]
+
+
+def registry_deployed_from(promotion: Promotion, to: str) -> Line:
+    """Return the registry that the deployment names, and whose it is where each environment has its own."""
+    new, old = promotion.incoming, promotion.outgoing
+    if promotion.is_first or registry_of(new.name) == registry_of(old.name):
+        return [registry(new)]
+    if deploys_from_other_registry(promotion.incoming_snapshot_id, to):
+        return [registry(old), f"(of {environment_of(promotion.outgoing_snapshot_id)})"]
+    return [registry(new), f"(of {environment_of(promotion.incoming_snapshot_id)})"]
+
+
+def difference(promotion: Promotion) -> Mark:
+    """Return the link to what changes, and where there is no such page, why: then it is the commit's page."""
+    new, old = commit_of(promotion.incoming), commit_of(promotion.outgoing)
+    url = web_page(promotion.deployment_diff_url)
+    if promotion.is_first:
+        return Mark("", "all of it is new", url)
+    if not new or url != commit_page(new):
+        return Mark("", "diff", url)
+    if old and not same_host(old, new):
+        return Mark("doubtful", f"moved here from {old.repository.host}", url)
+    return Mark("", "same commit, built again" if old and old.sha == new.sha else "commit, not comparable", url)
+
+
+def asked(place: str, inputs: Inputs) -> str:
+    """Return that the gate was asked in FROM, where the artifact runs, or for TO."""
+    return f"for {place}" if place == inputs.environments[1] else f"in {place}"
+
+
+def mark_of(verdict: Verdict | None) -> Mark:
+    """Return a verdict as a sign and a word, linked to its evidence."""
+    word = word_of(verdict)
+    return Mark(KINDS.get(word, "doubtful"), word, web_page(verdict.html_url) if verdict else "")
+
+
+def snapshot(snapshot_id: str) -> Code:
+    """Return a snapshot, linked where an organisation is configured."""
+    return Code(snapshot_id, web_page(snapshot_url(snapshot_id)))
+
+
+def version(artifact: Artifact) -> Code:
+    """Return an artifact's commit as a short sha with its page, or else the beginning of its fingerprint."""
+    commit = commit_of(artifact)
+    if not commit:
+        return Code(artifact.fingerprint[:12] or "unknown")
+    return Code(commit.sha[:7], web_page(commit_page(commit)))
+
+
+def web_page(url: str) -> str:
+    """Return a URL if it is one of a web page, else ""."""
+    return url if _web_page(url) else ""

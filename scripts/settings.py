@@ -1,0 +1,51 @@
+#!/usr/bin/env python3
+"""Say which settings there are, and their values here.
+
+stdout  {"NAME": value, ...}: each setting under the name of its variable; with --help-for-make, lines for people
+exit    0 done, 2 wrong settings: every cause, with the nearest name
+
+    GATE_JOBS=4 scripts/settings.py
+"""
+
+from lib.settings import FOR_MAKE, Settings, ThisRun, declared, settings, this_run
+from lib.streams import Arguments, run, write, write_json
+
+import msgspec
+
+
+def for_make() -> str:
+    """Return the list of make help: the settings of release.toml, those of one run, those of make itself."""
+    parts = {
+        "Settings (make NAME=value, the environment, or the key in release.toml)": [
+            (each.variable, f"{each.help} [{'.'.join(filter(None, (each.table, each.key)))}]")
+            for each in declared(Settings)
+        ],
+        "For one run (make NAME=value, or the environment)": [(each.variable, each.help) for each in declared(ThisRun)],
+        "For make itself": list(FOR_MAKE.items()),
+    }
+    return "".join(
+        f"\n{title}\n" + "".join(f"  {name:<24}{text}\n" for name, text in lines) for title, lines in parts.items()
+    )
+
+
+def main(argv: list[str]) -> int:
+    """Write the settings in force."""
+    arguments = Arguments(__doc__)
+    arguments.add_argument("--help-for-make", action="store_true")
+    if arguments.parse_args(argv).help_for_make:
+        write(for_make().encode())
+        return 0
+    found = msgspec.to_builtins(settings())
+    values = {
+        each.variable: found[each.table][each.key] if each.table else found[each.key] for each in declared(Settings)
+    }
+    values["FROM_ENV"], values["TO_ENV"] = settings().environments
+    write_json(
+        values
+        | msgspec.to_builtins({each.variable: getattr(this_run(), each.variable.lower()) for each in declared(ThisRun)})
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
