@@ -1,18 +1,20 @@
-"""The stage of a rehearsal: a scratch checkout, a HOME of its own, a world, and act, which runs the very workflow.
+"""The stage of a rehearsal: a scratch checkout, a HOME of its own, a world of the Kosli service, and act.
 
-act is true to GitHub in shells, outputs, matrices, `if`, `needs` and summaries. What it does not model:
+act runs the very workflow, with the real CLI.
+
+It is true to GitHub in shells, outputs, matrices, `if`, `needs` and summaries. What act does not model:
 
 - Approvals, concurrency, permissions, time-outs and limits are ignored: tests/test_workflows.py reads them instead.
-- A reusable workflow that fails ends the whole run: `inline_deployment` puts its steps into the calling job, with each
-  input replaced by what the caller passes, for the scenarios in which a deployment fails.
+- A called workflow that fails ends the whole run: the calling file's job `refused` never starts then. So
+  `inline_deployment` puts the steps of deploy.yml into the calling job, for the scenarios in which a deployment fails.
 - GitHub looks at a job's `if` before its matrix; act fails on a matrix that cannot be read although the job is skipped,
-  and the outputs of a skipped job are the text of their expressions: `guard_matrices` has it read `[]` there.
+  and the outputs of a skipped job are the text of their expressions.
 - A job that is skipped leaves no trace: a job without one counts as skipped.
 - One leg of a matrix that fails is reported for all of its legs: a leg's result is read from its steps.
-- `fail-fast` cancels nothing, `strategy.job-total` is empty, a `max-parallel` that is an expression is ignored.
-"""
+- `fail-fast` cancels nothing, a `max-parallel` that is an expression is ignored.
 
-from __future__ import annotations
+EDITS lists where the scratch copy of the workflows differs from the files.
+"""
 
 import html
 import json
@@ -23,18 +25,23 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from worlds import set_up
 
 import yaml
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-JOBS = ("find-promotions", "sdlc-control-gate", "propose", "approve", "recheck", "deploy-to-prod", "verify")
+JOBS = (
+    *("find-promotions", "take-release", "sdlc-control-gate", "propose", "approve"),
+    *("recheck", "deploy-to-prod", "verify"),
+)
 TOKEN = "token-of-the-rehearsal"
 REPOSITORY = "example/releases"
-VARIABLES = {"AWS_ROLE": "arn:aws:iam::123456789012:role/deploy", "AWS_REGION": "eu-central-1"}
+ROLE, REGION = "arn:aws:iam::123456789012:role/deploy-{repo_name}", "eu-central-1"
 APPROVED = [
     {
         "state": "approved",
@@ -44,6 +51,34 @@ APPROVED = [
     }
 ]
 LONGEST = 300
+MEMORY = "/dev/shm"
+# (file, what stands there, what the copy has instead, how often): act does not know a lock's queue, nor where a called
+# workflow comes from.
+EDITS = [
+    ("promote.yml", ", queue: max", "", 1),
+    ("rollback.yml", ", queue: max", "", 1),
+    ("attest-build.yml", "job.workflow_repository", f"'{REPOSITORY}'", 2),
+    ("attest-build.yml", "job.workflow_sha", "'c0ffee0123456789c0ffee0123456789c0ffee01'", 2),
+]
+SETTINGS = """
+sources = {sources}
+[kosli]
+host = "{host}"
+org = "{org}"
+max_api_retries = 0
+[verify]
+interval = 0.1
+timeout = {timeout}
+[deploy]
+role = "{role}"
+region = "{region}"
+[record.aws-beta]
+clusters = ["beta"]
+role = "reader"
+region = "{region}"
+[record.aws-prod]
+clusters = ["prod"]
+"""
 
 
 @dataclass
@@ -54,15 +89,14 @@ class Run:
     events: list[dict[str, Any]]
     stderr: str
     home: Path
-    calls_before: int
-    deployments_before: int
+    before: dict[str, int]
 
     @cached_property
     def legs(self) -> dict[str, dict[str, str]]:
-        """The result of each leg, by job and by the name that it shows behind the job's."""
+        """The result of each leg, by job and by the flow or service that it is about."""
         found: dict[str, dict[str, str]] = {}
         for event in self.events:
-            if "jobID" not in event:
+            if "jobID" not in event or event["jobID"] in CALLS:
                 continue
             leg = found.setdefault(job_of(event), {})
             name = leg_of(event)
@@ -95,18 +129,18 @@ class Run:
         marker = "  ⚙  Summary - "
         messages = (event["msg"] for event in self.events)
         text = "".join(message.removeprefix(marker) for message in messages if message.startswith(marker))
-        return html.unescape(text)
+        return html.unescape(text).replace("\\", "")
 
     @cached_property
     def world(self) -> dict[str, Any]:
         """Kosli's state, and what runs where."""
-        return json.loads((self.home / ".kosli-stand-in/world.json").read_bytes())
+        return json.loads((self.home / ".kosli-service/world.json").read_bytes())
 
     @cached_property
-    def calls(self) -> list[list[str]]:
-        """The command lines that Kosli's CLI was given in this run."""
-        lines = read_lines(self.home / ".kosli-stand-in/calls.jsonl")[self.calls_before :]
-        return [json.loads(line)["argv"] for line in lines]
+    def requests(self) -> list[dict[str, Any]]:
+        """What Kosli was asked and told in this run."""
+        lines = read_lines(self.home / ".kosli-service/requests.jsonl")[self.before["requests"] :]
+        return [each for each in map(json.loads, lines) if each["path"].startswith("/api/v2/")]
 
     @property
     def trouble(self) -> str:
@@ -120,24 +154,24 @@ class Run:
     @property
     def asserted(self) -> list[tuple[str, str]]:
         """The gate's questions, sorted: each fingerprint with its environment."""
-        flags = [dict(zip(call, [*call[1:], ""])) for call in self.calls if call[:2] == ["assert", "artifact"]]
-        return sorted((each["--fingerprint"], each["--environment"]) for each in flags)
+        asked = [each for each in self.requests if each["path"].startswith("/api/v2/asserts/")]
+        return sorted((each["path"].rpartition("/")[2], each["query"]["environment_name"]) for each in asked)
 
     @property
     def checkouts(self) -> list[str]:
         """The services' repositories that were checked out, with their commits, sorted."""
-        lines = read_lines(self.home / "rehearsal/checkouts")
+        lines = read_lines(self.home / "rehearsal/checkouts")[self.before["checkouts"] :]
         return sorted(line for line in lines if not line.startswith(f"{REPOSITORY} "))
 
     @property
     def roles(self) -> list[str]:
-        """The cloud roles that were taken, with their regions."""
-        return read_lines(self.home / "rehearsal/roles")
+        """The cloud roles that were taken, with their regions, sorted."""
+        return sorted(read_lines(self.home / "rehearsal/roles")[self.before["roles"] :])
 
     @property
     def deployments(self) -> list[str]:
         """The images that were deployed in this run, sorted: deployments run side by side."""
-        return sorted(read_images(self.home)[self.deployments_before :])
+        return sorted(read_images(self.home)[self.before["deployments"] :])
 
     def running(self, environment: str) -> set[str]:
         """Return the fingerprints that really run in an environment."""
@@ -154,6 +188,10 @@ class Run:
         return "".join(event["msg"] for event in self.events) + self.stderr + written
 
 
+# The jobs that call another file.
+CALLS = ("release", "land")
+
+
 @dataclass
 class Stage:
     """A scratch checkout and a HOME for the runs of one scenario."""
@@ -161,39 +199,45 @@ class Stage:
     folder: Path
     world: dict[str, Any]
     approvals: list[dict[str, Any]] = field(default_factory=lambda: APPROVED)
+    sources: list[str] = field(default_factory=lambda: ["https://github.com/example/"])
+    timeout: float = 1
+    settings: str = ""  # more lines at the top of release.toml
 
     def __post_init__(self) -> None:
-        self.world = set_up(self.world)
         self.home = self.folder / "home"
         self.props = self.home / "rehearsal"
         self.checkout = self.props / "checkout"
-        (self.home / ".kosli-stand-in").mkdir(parents=True)
-        (self.home / ".kosli-stand-in/world.json").write_text(json.dumps(self.world))
+        self.state = self.home / ".kosli-service"
+        self.state.mkdir(parents=True)
+        made = set_up()
+        flows = {name: flow for name, flow in made["flows"].items() if name == "production-promotion"}
+        self.world = {**self.world, "flows": {**self.world["flows"], **flows}}
+        self.world["attestation_types"] = made["attestation_types"]
+        (self.state / "world.json").write_text(json.dumps(self.world))
+        worlds = Path(os.environ["WORLDS_SERVICE"])
+        name = f"rehearsal-{os.getpid()}-{len(list(worlds.iterdir()))}"
+        (worlds / name).symlink_to(self.state)
+        self.host = f"{(worlds / 'address').read_text()}/w/{name}"
         shutil.copytree(HERE / "service", self.props / "service")
-        (self.props / "approvals.json").write_text(json.dumps(self.approvals))
-        (self.props / "org").write_text(self.world["org"])
-        build_checkout(self.checkout)
-        self.guard_matrices()
+        self.approve(self.approvals)
+        facts = {"org": self.world["org"], "host": self.host, "timeout": self.timeout, "role": ROLE, "region": REGION}
+        settings = self.settings + SETTINGS.format(sources=json.dumps(self.sources), **facts)
+        build_checkout(self.checkout, settings)
 
-    def guard_matrices(self) -> None:
-        """Have act read an empty list where GitHub would not look at the matrix: see the top of this file."""
-        path = self.checkout / ".github/workflows/promote.yml"
-        matrix = r"include: \$\{\{ fromJSON\((\S+)\) \}\}"
-        guarded = r"include: ${{ fromJSON(startsWith(\1, '[') && \1 || '[]') }}"
-        text, count = re.subn(matrix, guarded, path.read_text("utf-8"))
-        assert count == 2
-        path.write_text(text, "utf-8")
+    def approve(self, approvals: list[dict[str, Any]]) -> None:
+        """Have GitHub list these reviews."""
+        (self.props / "approvals.json").write_text(json.dumps(approvals))
 
-    def edit(self, old: str, new: str, workflow: str = "promote.yml") -> None:
-        """Replace the one place in a workflow of the scratch checkout where `old` stands."""
-        path = self.checkout / ".github/workflows" / workflow
+    def edit(self, old: str, new: str, file: str) -> None:
+        """Replace the one place in a file of the scratch checkout where `old` stands."""
+        path = self.checkout / file
         text = path.read_text("utf-8")
-        assert text.count(old) == 1, f"{workflow} has {text.count(old)} times: {old}"
+        assert text.count(old) == 1, f"{file} has {text.count(old)} times: {old}"
         path.write_text(text.replace(old, new), "utf-8")
 
-    def drop_output(self, job: str, output: str) -> None:
+    def drop_output(self, file: str, job: str, output: str) -> None:
         """Have a job's output come out empty, as GitHub does when it holds a secret."""
-        path = self.checkout / ".github/workflows/promote.yml"
+        path = self.checkout / ".github/workflows" / file
         workflow = load(path)
         assert workflow["jobs"][job]["outputs"][output]
         workflow["jobs"][job]["outputs"][output] = ""
@@ -202,20 +246,17 @@ class Stage:
     def inline_deployment(self) -> None:
         """Put the steps of deploy.yml into deploy-to-prod, as GitHub would run them: see the top of this file."""
         workflows = self.checkout / ".github/workflows"
-        promote = load(workflows / "promote.yml")
-        deploy = load(workflows / "deploy.yml")
-        job = promote["jobs"]["deploy-to-prod"]
-        declared = deploy["on"]["workflow_call"]
-        inputs = {name: f"'{value.get('default', '')}'" for name, value in declared["inputs"].items()}
-        inputs.update({name: inside(value) for name, value in job.pop("with").items()})
+        land, deploy = load(workflows / "land.yml"), load(workflows / "deploy.yml")
+        job = land["jobs"]["deploy-to-prod"]
+        inputs = {name: inside(value) for name, value in job.pop("with").items()}
         secrets = {name: inside(value) for name, value in job.pop("secrets").items()}
         assert job.pop("uses") == "./.github/workflows/deploy.yml"
         called = json.dumps(deploy["jobs"]["deploy"]["steps"])
-        called = re.sub(r"\binputs\.(\w+)", lambda match: json.dumps(f"({inputs[match[1]]})")[1:-1], called)
+        called = re.sub(r"\binputs\.(\w+)", lambda match: f"({inputs[match[1]]})", called)
         called = re.sub(r"\bsecrets\.(\w+)", lambda match: f"({secrets[match[1]]})", called)
         job["steps"] = json.loads(called)
         job["runs-on"] = deploy["jobs"]["deploy"]["runs-on"]
-        (workflows / "promote.yml").write_text(yaml.safe_dump(promote, sort_keys=False), "utf-8")
+        (workflows / "land.yml").write_text(yaml.safe_dump(land, sort_keys=False), "utf-8")
 
     def while_waiting(self, *commands: str) -> None:
         """Have the world go on, by these commands, between the proposal and the deployment."""
@@ -223,7 +264,8 @@ class Stage:
 
     def go_on(self, *commands: str) -> None:
         """Have the world go on, by these commands, between two runs."""
-        environment = {"HOME": str(self.home), "PATH": self.path(terraform=False)}
+        environment = {"HOME": str(self.home), "PATH": self.path(terraform=False), "KOSLI_HOST": self.host}
+        environment["KOSLI_ORG"] = self.world["org"]
         for command in commands:
             subprocess.run(["bash", "-c", command], cwd=self.checkout, env=environment, check=True, capture_output=True)
 
@@ -232,54 +274,83 @@ class Stage:
         workflow: str = "promote.yml",
         *,
         inputs: dict[str, str] | None = None,
-        variables: dict[str, str] | None = None,
         environment: dict[str, str] | None = None,
         secrets: dict[str, str] | None = None,
         run_id: int = 1001,
-        terraform: bool = True,
+        terraform: bool = False,
+        actor: str = "starter",
+        checkout: Path | None = None,
+        repositories: dict[str, Path] | None = None,
     ) -> Run:
-        """Dispatch a workflow and wait for its end."""
-        variables = (
-            {"KOSLI_ORG": self.world["org"], "VERIFY_INTERVAL": "0.1", "VERIFY_TIMEOUT": "5"}
-            | VARIABLES
-            | (variables or {})
-        )
-        secrets = {"KOSLI_API_TOKEN": TOKEN, "GITLAB_TOKEN": TOKEN, "GITHUB_TOKEN": TOKEN} | (secrets or {})
-        environment = {"GITHUB_RUN_ID": str(run_id)} | (environment or {})
-        command = [program("act"), "workflow_dispatch", "--workflows", f".github/workflows/{workflow}"]
-        command += ["--platform", "ubuntu-latest=-self-hosted", "--no-cache-server", "--pull=false", "--json"]
-        command += ["--action-offline-mode", "--no-skip-checkout", "--defaultbranch", "main"]
-        for options, values in (
-            ("--input", inputs or {}),
-            ("--var", variables),
-            ("--env", environment),
-            ("--secret", secrets),
-        ):
-            for name, value in values.items():
-                command += [options, f"{name}={value}"]
-        for action in sorted(used_actions(self.checkout / ".github")):
-            command += [
-                "--local-repository",
-                f"{action}={HERE / 'actions' / action.partition('@')[0].rpartition('/')[2]}",
-            ]
+        """Dispatch a workflow and wait for its end. `terraform`: the real one, where it is installed."""
+        checkout = checkout or self.checkout
         (self.props / "runs").mkdir(exist_ok=True)
         facts = {"id": run_id, "path": f".github/workflows/{workflow}@main", "event": "workflow_dispatch"}
-        facts |= {"head_branch": "main", "head_repository": {"full_name": REPOSITORY}}
+        facts |= {"head_branch": "main", "head_sha": "c0ffee", "head_repository": {"full_name": REPOSITORY}}
         (self.props / f"runs/{run_id}").write_text(json.dumps(facts))
-        calls = len(read_lines(self.home / ".kosli-stand-in/calls.jsonl"))
-        deployments = len(read_images(self.home))
-        done = subprocess.run(
-            command,
-            cwd=self.checkout,
-            env={"HOME": str(self.home), "PATH": self.path(terraform), "LC_ALL": "C.UTF-8", "TZ": "UTC"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=LONGEST,
-            check=False,
-        )
-        shutil.rmtree(self.home / ".cache", ignore_errors=True)
+        command = [program("act"), "workflow_dispatch", "--workflows", f".github/workflows/{workflow}"]
+        command += ["--platform", "ubuntu-latest=-self-hosted", "--no-cache-server", "--pull=false", "--json"]
+        command += ["--action-offline-mode", "--no-skip-checkout", "--defaultbranch", "main", "--actor", actor]
+        # What anyone who may push can set counts for nothing.
+        for name in ("KOSLI_HOST", "KOSLI_AWS_PROD", "DEPLOY_ROLE", "GITLAB_URL"):
+            command += ["--var", f"{name}=http://127.0.0.1:9"]
+        secrets = {"KOSLI_API_TOKEN": TOKEN, "GITLAB_TOKEN": TOKEN, "GITHUB_TOKEN": TOKEN} | (secrets or {})
+        environment = {"GITHUB_RUN_ID": str(run_id), "GITHUB_RUN_ATTEMPT": "1"} | (environment or {})
+        for option, values in (("--input", inputs or {}), ("--env", environment), ("--secret", secrets)):
+            for name, value in values.items():
+                command += [option, f"{name}={value}"]
+        actions = {each: HERE / "actions" / each.partition("@")[0].rpartition("/")[2] for each in used_actions()}
+        for action, folder in sorted((actions | (repositories or {})).items()):
+            command += ["--local-repository", f"{action}={folder}"]
+        before = {
+            "requests": len(read_lines(self.state / "requests.jsonl")),
+            "checkouts": len(read_lines(self.props / "checkouts")),
+            "roles": len(read_lines(self.props / "roles")),
+            "deployments": len(read_images(self.home)),
+        }
+        outside = {"HOME": str(self.home), "PATH": self.path(terraform), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+        # Each job has its files there: in memory, a run takes half of the time.
+        with tempfile.TemporaryDirectory(dir=MEMORY if os.path.isdir(MEMORY) else None) as cache:
+            done = subprocess.run(
+                command,
+                cwd=checkout,
+                # The recorder beside the cloud tells Kosli too, with a token of its own.
+                env={**outside, "XDG_CACHE_HOME": cache, "RECORDED_AT": self.host, "RECORDED_ORG": self.world["org"]},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=LONGEST,
+                check=False,
+            )
         events = [json.loads(line) for line in done.stdout.splitlines()]
-        return Run(done.returncode, events, done.stderr.decode(), self.home, calls, deployments)
+        return Run(done.returncode, events, done.stderr.decode(), self.home, before)
+
+    def rerun(self, first: str = "", *, attempt: int = 2, run_id: int = 1001, **more: Any) -> Run:
+        """Re-run the job `approve` (first="release") of a run and what follows it, or without a word only what lands.
+
+        The jobs before that are not run again, and the others get what those put into their outputs.
+        """
+        workflow = load(self.checkout / ".github/workflows/promote.yml")
+        release = json.loads((self.props / f"artifacts/{run_id}/release/release.json").read_bytes())
+        for job in (workflow["jobs"].pop(name) for name in ("find-promotions", "refused")):
+            assert job
+        kept = {"count": str(len(release)), "digest": self.digest(run_id), "preview": False}
+        if not first:
+            del workflow["jobs"]["release"]
+            kept["attempt"] = str(attempt - 1)
+        for job in workflow["jobs"].values():
+            job.pop("if")
+            job["needs"] = [name for name in job["needs"] if name in workflow["jobs"]] if first else []
+            job["with"] |= {name: value for name, value in kept.items() if name in job["with"]}
+        (self.checkout / ".github/workflows/rerun.yml").write_text(yaml.safe_dump(workflow, sort_keys=False))
+        environment = {"GITHUB_RUN_ATTEMPT": str(attempt)}
+        return self.run("rerun.yml", environment=environment, run_id=run_id, **more)
+
+    def digest(self, run_id: int = 1001) -> str:
+        """Return the digest of a run's release, as it was attested."""
+        world = json.loads((self.state / "world.json").read_bytes())
+        trail = world["flows"]["production-promotion"]["trails"][f"run-{run_id}"]
+        digest: str = [each["user_data"]["digest"] for each in trail["attestations"] if each["name"] == "release"][-1]
+        return digest
 
     def path(self, terraform: bool) -> str:
         """Return the PATH of the run: stand-ins first. `terraform`: the real one, where it is installed."""
@@ -289,36 +360,19 @@ class Stage:
         (tools / "terraform").symlink_to(
             (terraform and shutil.which("terraform")) or HERE / "bin-without-terraform/terraform"
         )
-        return ":".join(
-            map(str, (HERE / "bin", tools, ROOT / "fixtures/bin", Path(sys.prefix) / "bin", "/usr/bin", "/bin"))
-        )
-
-
-@cache
-def kosli_setup() -> str:
-    """Return, as JSON, what `scripts/kosli_setup.py` makes of a world with nothing in it."""
-    with tempfile.TemporaryDirectory() as home:
-        place = Path(home, ".kosli-stand-in/world.json")
-        place.parent.mkdir()
-        place.write_text(json.dumps({"org": "example", "environments": {}, "flows": {}}))
-        environment = {"HOME": home, "PATH": f"{ROOT / 'fixtures/bin'}:{Path(sys.prefix) / 'bin'}:/usr/bin:/bin"}
-        environment |= {"KOSLI_ORG": "example", "KOSLI_API_TOKEN": TOKEN}
-        subprocess.run(
-            [sys.executable, ROOT / "scripts/kosli_setup.py"], env=environment, check=True, capture_output=True
-        )
-        return place.read_text()
-
-
-def set_up(world: dict[str, Any]) -> dict[str, Any]:
-    """Return the world after `make kosli-setup`, which comes once, before the first release."""
-    made = json.loads(kosli_setup())
-    return {**world, "flows": {**world["flows"], **made["flows"]}, "attestation_types": made["attestation_types"]}
+        return ":".join(map(str, (HERE / "bin", tools, Path(sys.prefix) / "bin", "/usr/bin", "/bin")))
 
 
 def job_of(event: dict[str, Any]) -> str:
-    """Return the job of the release that an event of act's is about; a deployment is the only job of deploy.yml."""
+    """Return the job of the release that an event of act's is about. A deployment is the only job of deploy.yml.
+
+    What finds a release is called alike, whichever file it is in; `refused` is in three files, and is called by its.
+    """
     job: str = event.get("jobID", "")
-    return "deploy-to-prod" if job == "deploy" else job
+    shown = str(event.get("job", ""))
+    caller = next((call for call in CALLS if f"/{call}/" in shown), "")
+    names = {"deploy": "deploy-to-prod", "find-rollback": "find-promotions"}
+    return f"{caller or 'find'}: refused" if job == "refused" else names.get(job, job)
 
 
 def leg_of(event: dict[str, Any]) -> str:
@@ -353,43 +407,52 @@ def load(path: Path) -> dict[str, Any]:
 
 def inside(value: str) -> str:
     """Return the expression in `${{ }}`."""
-    match = re.fullmatch(r"\$\{\{ (.*) \}\}", value)
-    assert match, f"not one expression: {value}"
-    return match[1]
+    text = value.strip()
+    assert (text[:3], text[-2:], text.count("${{")) == ("${{", "}}", 1), f"not one expression: {value}"
+    return " ".join(text[3:-2].split())
 
 
-def used_actions(folder: Path) -> set[str]:
+def used_actions() -> set[str]:
     """Return the actions outside this repository that workflows and local actions use, with their pins."""
-    text = "".join(path.read_text("utf-8") for path in folder.rglob("*.yml"))
+    text = "".join(path.read_text("utf-8") for path in (ROOT / ".github").rglob("*.yml"))
     return set(re.findall(r"uses: ([^.\s]\S+@\S+)", text))
 
 
 def program(name: str) -> str:
     """Return the path of a program of the test environment. It is a requirement, so a missing one fails."""
     found = shutil.which(name, path=f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}")
-    assert found, f"{name} is missing: make .venv/.stamp-dev installs it"
+    assert found, f"{name} is missing: make .venv/.stamp-act installs it"
     return found
 
 
-def build_checkout(target: Path) -> None:
-    """Make a checkout of what a release needs, as it stands in this folder, with a virtual environment ready for make.
-
-    Files are old, so that make finds nothing to build.
-    """
+def build_checkout(target: Path, settings: str) -> None:
+    """Make a checkout of what a release needs, as it stands in this folder, with a virtual environment."""
     for part in (".github", "Makefile", "requirements.txt", "scripts", "jq", "kosli"):
         source = ROOT / part
         if source.is_dir():
-            shutil.copytree(source, target / part, ignore=shutil.ignore_patterns("__pycache__", "*_cache"))
-        elif source.exists():
+            ignored = shutil.ignore_patterns("*_cache", "node_modules")
+            shutil.copytree(source, target / part, ignore=ignored)
+        else:
             shutil.copy(source, target / part)
+    (target / "release.toml").write_text(settings)
+    (target / "holds.toml").write_text("")
+    for file, old, new, times in EDITS:
+        path = target / ".github/workflows" / file
+        text = path.read_text("utf-8")
+        assert text.count(old) == times, f"{file} has {text.count(old)} times: {old}"
+        path.write_text(text.replace(old, new), "utf-8")
+    commit_all(target, REPOSITORY)
+    (target / ".venv").symlink_to(sys.prefix)
+
+
+def commit_all(target: Path, repository: str) -> None:
+    """Make a folder a git checkout of a repository's main branch."""
     git = ["git", "-c", "user.name=rehearsal", "-c", "user.email=rehearsal@example.com", "-c", "commit.gpgsign=false"]
     for arguments in (
-        ["init", "--quiet", "--initial-branch=main"],
+        ["init", "--quiet", "--initial-branch=main", "--template="],
         ["add", "--all"],
         ["commit", "--quiet", "--message", "As it stands"],
-        ["remote", "add", "origin", f"https://github.com/{REPOSITORY}"],
+        ["repack", "-adq"],  # in few files: each job makes a copy
+        ["remote", "add", "origin", f"https://github.com/{repository}"],
     ):
         subprocess.run([*git, *arguments], cwd=target, check=True)
-    for path in target.rglob("*"):
-        os.utime(path, (0, 0))
-    (target / ".venv").symlink_to(sys.prefix)

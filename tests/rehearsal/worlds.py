@@ -1,7 +1,5 @@
 """Small worlds for the rehearsals: what runs where, by service and build."""
 
-from __future__ import annotations
-
 import hashlib
 from typing import Any
 

@@ -1,0 +1,42 @@
+#!/usr/bin/env python3
+"""Check that a release is the one that a workflow run has attested, before it is rolled back.
+
+The file comes from that run's artifacts, which hold what a job put there. Kosli holds what was proposed, by its digest.
+
+stdout  nothing
+exit    0 it is, or OVERRIDE passes a trail that cannot be read, 1 the trail holds another release, 2 not a release,
+        3 the trail cannot be read
+reads   RELEASE_FLOW ROLLBACK_OF (the run, whose trail is run-ROLLBACK_OF) OVERRIDE (the reason) KOSLI_...
+
+    ROLLBACK_OF=1001 scripts/known_release.py before/release.json
+"""
+
+from lib.kosli import read_attestations
+from lib.processes import stop_on_signals
+from lib.releases import digest, read_release
+from lib.settings import resource_name, settings, this_run
+from lib.streams import KosliFailed, Refused, one_file, printable, read_file, run, say
+
+
+def main(argv: list[str]) -> int:
+    """Compare the digest of the release with those in the trail."""
+    path = one_file(__doc__, argv, "RELEASE")
+    wanted = digest(read_release(read_file(path), printable(path)))
+    resource_name("ROLLBACK_OF", this_run().rollback_of)
+    trail = f"run-{this_run().rollback_of}"
+    stop_on_signals()
+    try:
+        attestations = read_attestations(settings().release_flow, trail, "release")
+    except KosliFailed as error:
+        if not this_run().override:
+            raise
+        say(f"the trail {trail} cannot be read, and the override passes that: {error.causes[0]}")
+        return 0
+    known = [each.user_data.get("digest") for each in attestations if isinstance(each.user_data, dict)]
+    if wanted not in known:
+        raise Refused(f"{printable(path)}: the trail {trail} holds no release with its digest, {wanted}")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+"""Attest how a release ended, into its trail: compliant only if all that was approved has landed.
+
+stdin   what scripts/verify.py printed; empty when it did not finish: then nothing is known
+stdout  what was attested: {"digest", "landed", "count", "outcomes": [...]}
+exit    0 attested, 2 not outcomes, or not the approved release, 3 Kosli could not be told
+reads   DIGEST RELEASE_FLOW RELEASE_TRAIL KOSLI_... and EVIDENCE: a folder to attach (scripts/evidence.py)
+
+    scripts/outcome.py release.json <outcomes.json
+"""
+
+import os
+import tempfile
+
+from lib import ROOT
+from lib.kosli import Told, attest, attested
+from lib.model import Outcome, Promotion
+from lib.processes import stop_on_signals
+from lib.releases import digest, read_approved
+from lib.settings import this_run
+from lib.streams import one_file, parse, read_bytes, run, to_json, typed, write_json
+
+
+def landed(approved: list[Promotion], outcomes: list[Outcome]) -> int:
+    """Return how many approved promotions have landed."""
+    there = {(each.flow, each.fingerprint) for each in outcomes if each.outcome == "landed"}
+    return sum((promotion.incoming_flow, promotion.incoming_fingerprint) in there for promotion in approved)
+
+
+def main(argv: list[str]) -> int:
+    """Attest the outcomes on stdin."""
+    approved = read_approved(one_file(__doc__, argv, "APPROVED"))
+    raw = read_bytes("/dev/stdin")
+    outcomes = typed(parse(raw, "stdin"), list[Outcome], "stdin is not outcomes") if raw.strip() else []
+    count = landed(approved, outcomes)
+    data = {"digest": digest(approved), "landed": count, "count": len(approved), "outcomes": outcomes}
+    compliant = bool(outcomes) and count == len(approved)
+    stop_on_signals()
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "outcome.json")
+        with open(path, "wb") as file:
+            file.write(to_json(data))
+        command = ("generic", "--name", "outcome", f"--compliant={'true' if compliant else 'false'}")
+        said = f"{count} of {len(approved)} have landed"
+        evidence = os.path.abspath(this_run().evidence) if this_run().evidence else ""
+        attachments = ("--attachments", evidence) if evidence else ()
+        arguments = (*command, "--description", said, "--user-data", path, "--repo-root", ROOT, *attachments)
+        attest([Told(attested("outcome", "generic", compliant=compliant), arguments)])
+    write_json(data)
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""Check that a Terraform plan deploys the approved artifact: its fingerprint stands in what the plan will make.
+
+A service's repository can set the image somewhere else than in TAGGED_IMAGE. So the plan's `planned_values` are read,
+which hold the values of all resources; what is known only after the apply is not in them, and counts as missing.
+
+stdin   the plan: terraform show -json PLAN
+stdout  nothing
+exit    0 it does, 1 it does not, 2 not a plan, or no FINGERPRINT
+reads   FINGERPRINT
+
+    terraform show -json release.tfplan | FINGERPRINT=b323... scripts/planned_image.py
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from lib.model import Plan, PlannedModule
+from lib.settings import this_run
+from lib.streams import Refused, Unusable, no_arguments, printable, read_document, run, typed
+
+
+def planned(module: PlannedModule) -> Iterator[Any]:
+    """Yield the values of what a module and those below it will make."""
+    yield from (resource.values for resource in module.resources if resource.mode == "managed")
+    for below in module.child_modules:
+        yield from planned(below)
+
+
+def texts(value: Any) -> list[str]:
+    """Return every text in a JSON document, but no key."""
+    found, rest = [], [value]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, str):
+            found.append(value)
+        elif isinstance(value, dict | list):
+            rest += value.values() if isinstance(value, dict) else value
+    return found
+
+
+def main(argv: list[str]) -> int:
+    """Read the plan, look for the fingerprint."""
+    no_arguments(__doc__, argv)
+    fingerprint = this_run().fingerprint
+    if not re.fullmatch("[0-9a-f]{64}", fingerprint):
+        raise Unusable(f"FINGERPRINT: {printable(fingerprint) or 'not set'}: not 64 lower-case hexadecimal digits")
+    plan = typed(read_document(), Plan, "stdin is not a Terraform plan (terraform show -json)")
+    values = list(planned(plan.planned_values.root_module))
+    if not any(f"sha256:{fingerprint}" in text for text in texts(values)):
+        raise Refused(
+            f"no resource of the plan holds sha256:{fingerprint}: the service's Terraform must deploy the image "
+            "that the variable TAGGED_IMAGE names"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
