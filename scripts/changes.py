@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""Say what came between the two commits of each promotion, and refuse what is older or on no branch.
+
+stdin   a release (make promotions)
+stdout  for each promotion {"flow", "repository", "status", "on_branch", "ahead", "behind", "commits", "why"}
+          status     ahead, behind, diverged, identical, new (a first deployment) or unknown: `why` says why
+          on_branch  whether a branch of the repository holds the incoming commit; null when that is not known
+          commits    the newest 250: {"sha", "time", "author", "committer", "subject", "pull_request"}; `ahead` says how
+                     many there are
+exit    0 nothing speaks against it, 1 something does: stderr has a line for each; 2 not a release, or wrong settings
+reads   SOURCES ALLOW_OLDER CHANGES_REQUIRED CHANGES_TOKEN_HOST SOURCES_TOKEN CLONES (a folder that keeps the clones)
+        GATE_JOBS GIT_ALLOW_PROTOCOL (https by default)
+
+None of it refuses a rollback.
+
+    make -s promotions | scripts/changes.py
+"""
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+
+from lib.commit_urls import address, same_repository
+from lib.git import Clone, GitFailed
+from lib.model import Change, Promotion
+from lib.processes import side_by_side, stop_on_signals
+from lib.releases import is_rollback, read_release
+from lib.rules import cause_in_source, commit_of, environment_of
+from lib.settings import settings, this_run
+from lib.streams import no_arguments, printable, read_document, run, say, write_json
+
+from tqdm import tqdm
+
+
+def changes(release: list[Promotion], folder: str) -> list[Change]:
+    """Return what came between the commits of each promotion; every repository is cloned once."""
+    repositories: dict[str, list[Promotion]] = {}
+    for promotion in release:
+        repositories.setdefault(address(promotion.incoming_clone_url), []).append(promotion)
+    answers = side_by_side(
+        lambda promotions: in_repository(promotions, folder), list(repositories.values()), settings().gate.jobs
+    )
+    shown = tqdm(answers, total=len(repositories), disable=not sys.stderr.isatty(), unit="repository")
+    found = {id(promotion): change for pairs in shown for promotion, change in pairs}
+    return [found[id(promotion)] for promotion in release]
+
+
+def in_repository(promotions: list[Promotion], folder: str) -> list[tuple[Promotion, Change]]:
+    """Return what came between the commits of the promotions of one repository."""
+    first = promotions[0]
+    commit = commit_of(first.incoming)
+    why = cause_in_source(commit) if commit else "its commit is not known"
+    clone = None
+    if not why:
+        name = hashlib.sha256(address(first.incoming_clone_url).encode()).hexdigest()
+        try:
+            clone = Clone(os.path.join(folder, name), first.incoming_clone_url, first.incoming_commit_sha)
+        except GitFailed as error:
+            why = str(error)
+    return [(promotion, between(promotion, clone, why)) for promotion in promotions]
+
+
+def between(promotion: Promotion, clone: Clone | None, why: str) -> Change:
+    """Return what came between the commits of one promotion."""
+    change = Change(promotion.incoming_flow, promotion.incoming_repo_url, "unknown", why=why)
+    if not clone:
+        return change
+    old, new = commit_of(promotion.outgoing), commit_of(promotion.incoming)
+    try:
+        assert new, "its repository was cloned"
+        change.on_branch = clone.is_on_branch(new.sha)
+        if promotion.is_first:
+            change.status = "new"
+        elif not old:
+            change.why = "the commit of what it replaces is not known"
+        elif not same_repository(old, new):
+            change.why = f"what it replaces comes from another repository: {old.repository.url}"
+        elif old.sha == new.sha:
+            change.status = "identical"
+        elif not clone.has_or_fetches(new.sha):
+            change.why = f"the repository does not give its commit {new.sha}"
+        elif not clone.has_or_fetches(old.sha):
+            change.why = f"the repository does not give the outgoing commit {old.sha} any more"
+        else:
+            change.ahead, change.behind = clone.counts(old.sha, new.sha)
+            change.status = "ahead" if not change.behind else "diverged" if change.ahead else "behind"
+            change.commits = clone.commits(old.sha, new.sha)
+    except GitFailed as error:
+        change.status, change.why = "unknown", str(error)
+    return change
+
+
+def causes(release: Iterable[Promotion], found: Iterable[Change]) -> Iterator[str]:
+    """Yield what speaks against each promotion."""
+    for promotion, change in zip(release, found, strict=True):
+        where = f"{environment_of(promotion.incoming_snapshot_id)}: {printable(change.flow)}"
+        older = f"(ALLOW_OLDER={printable(change.flow)} allows it)"
+        allowed = promotion.incoming_flow in settings().allow_older
+        if change.status == "behind" and not allowed:
+            yield f"{where}: the incoming commit is {change.behind} commits older than the outgoing one {older}"
+        if change.status == "diverged" and not allowed:
+            yield f"{where}: the incoming commit lacks {change.behind} commits of the outgoing one {older}"
+        if change.on_branch is False:
+            yield f"{where}: no branch of {change.repository} holds {promotion.incoming_commit_sha}: merge it"
+        if change.status == "unknown" and settings().changes.required:
+            yield f"{where}: what has changed is not known: {printable(change.why)}"
+
+
+def main(argv: list[str]) -> int:
+    """Read a release, write its changes; 1 when something speaks against it, and it is no rollback."""
+    no_arguments(__doc__, argv)
+    release = read_release(read_document())
+    stop_on_signals()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = os.path.abspath(this_run().clones) if this_run().clones else temporary
+        os.makedirs(folder, exist_ok=True)
+        found = changes(release, folder)
+    write_json(found)
+    against = list(causes(release, found))
+    for cause in against:
+        say(cause)
+    return 1 if against and not is_rollback(release, environment_of(settings().environments[1])) else 0
+
+
+if __name__ == "__main__":
+    run(main)

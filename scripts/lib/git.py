@@ -1,0 +1,152 @@
+"""Asking git about the commits of other people's repositories. Whatever stands in them is data.
+
+A clone has commits only, no trees and no files. The user's own configuration of git holds (proxies, insteadOf,
+credential helpers); nothing of the repository's does: no hook, no submodule, no fetch behind our back.
+"""
+
+import os
+import re
+from typing import NamedTuple
+
+from lib import processes
+from lib.model import LoggedCommit
+from lib.settings import settings, variable
+from lib.streams import KosliFailed, printable
+
+TIMEOUT = 120.0  # seconds for one repository, or one question
+MOST_COMMITS = 250
+LONGEST_SUBJECT = 200
+_PASSED = (
+    *("PATH", "HOME", "XDG_CONFIG_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSH_AUTH_SOCK", "GIT_SSL_CAINFO"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"),
+    *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"),
+)
+_OURS = ("core.hooksPath=/dev/null", "gc.auto=0", "maintenance.auto=false", "submodule.recurse=false")
+_PULL_REQUESTS = (
+    (re.compile(r"\(#(\d+)\)\Z").search, "#"),  # GitHub, squashed
+    (re.compile(r"\AMerge pull request #(\d+)\b").search, "#"),  # GitHub and Bitbucket Data Center
+    (re.compile(r"\(pull request #(\d+)\)\Z").search, "#"),  # Bitbucket Cloud
+    (re.compile(r"\AMerged PR (\d+)\b").search, "!"),  # Azure DevOps
+)
+_MERGE_REQUEST = re.compile(r"^See merge request \S*!(\d+)\s*\Z", re.MULTILINE).search  # GitLab, in the message's end
+
+
+class GitFailed(Exception):
+    """Git could not say what was asked."""
+
+
+class Counts(NamedTuple):
+    """How many commits only one of two has in its history."""
+
+    ahead: int
+    behind: int
+
+
+class Clone:
+    """A bare clone of a repository without trees."""
+
+    def __init__(self, folder: str, url: str, sha: str) -> None:
+        """Bring every branch of the repository at `url` into `folder`, or what is new there. Raises GitFailed."""
+        self.folder = folder
+        if not os.path.exists(os.path.join(folder, "HEAD")):
+            kind = "sha256" if len(sha) == 64 else "sha1"
+            self.git("init", "--quiet", "--bare", "--template=", f"--object-format={kind}", folder, outside=True)
+            self.git("config", "remote.origin.url", url)
+        self.fetch("--prune", "origin", "+refs/heads/*:refs/heads/*")
+
+    def fetch(self, *what: str) -> None:
+        """Fetch commits. Raises GitFailed."""
+        self.git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--filter=tree:0", *what, network=True)
+
+    def has(self, sha: str) -> bool:
+        """Say whether the clone has a commit."""
+        return self.answers("cat-file", "-e", f"{sha}^{{commit}}")
+
+    def has_or_fetches(self, sha: str) -> bool:
+        """Say whether a commit can be had. One that no branch holds any more is fetched by its hash, once."""
+        if not self.has(sha):
+            try:
+                self.fetch("origin", sha)
+            except GitFailed:
+                return False
+        return self.has(sha)
+
+    def is_on_branch(self, sha: str) -> bool:
+        """Say whether any branch holds a commit."""
+        if not self.has(sha):
+            return False
+        return bool(self.git("for-each-ref", "--count=1", "--format=%(refname)", f"--contains={sha}", "refs/heads/"))
+
+    def counts(self, old: str, new: str) -> Counts:
+        """Return how many commits only the new one, and only the old one, has in its history."""
+        behind, ahead = self.git("rev-list", "--left-right", "--count", f"{old}...{new}", "--").split()
+        return Counts(int(ahead), int(behind))
+
+    def commits(self, old: str, new: str) -> list[LoggedCommit]:
+        """Return the newest commits that only the new one has in its history."""
+        form = "--format=%H%x00%ct%x00%an%x00%cn%x00%B"
+        # The fields are separated by NUL, which no name and no message can hold.
+        options = ("-z", f"--max-count={MOST_COMMITS}", "--no-show-signature", "--no-color", form)
+        fields = self.git("log", *options, f"{old}..{new}", "--").decode("utf-8", "replace").split("\0")
+        return [commit(*fields[i : i + 5]) for i in range(0, len(fields) - 4, 5)]
+
+    def answers(self, *arguments: str) -> bool:
+        """Say whether a question to git ends with yes."""
+        try:
+            self.git(*arguments)
+        except GitFailed:
+            return False
+        return True
+
+    def git(self, *arguments: str, network: bool = False, outside: bool = False) -> bytes:
+        """Return what git prints. Raises GitFailed with the last line that it said."""
+        passed = {name: os.environ.get(name, "") for name in _PASSED}
+        protocols = os.environ.get("GIT_ALLOW_PROTOCOL") or "https"
+        own = {
+            "GIT_ALLOW_PROTOCOL": protocols if network else "none",
+            "GIT_NO_LAZY_FETCH": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+            "LC_ALL": "C.UTF-8",
+        }
+        options = [*_OURS]
+        if network and (host := settings().changes.token_host) and variable("SOURCES_TOKEN"):
+            # The helper's own shell expands the token, when git asks for it: it is in no file and on no command line.
+            own["SOURCES_TOKEN"] = variable("SOURCES_TOKEN")
+            helper = '!f() { echo username=oauth2; echo "password=$SOURCES_TOKEN"; }; f'
+            options.append(f"credential.https://{host}.helper={helper}")
+        flags = [flag for option in options for flag in ("-c", option)]
+        where = () if outside else ("--git-dir", self.folder)
+        environment = {name: value for name, value in {**passed, **own}.items() if value}
+        try:
+            ended = processes.run("git", *flags, *where, *arguments, env=environment, cwd="/", timeout=TIMEOUT)
+        except TimeoutError:
+            raise GitFailed(f"git {arguments[0]}: no answer within {TIMEOUT:g} seconds") from None
+        except KosliFailed as error:
+            raise GitFailed(*error.causes) from None
+        if ended.code:
+            token = variable("SOURCES_TOKEN") or "\0"
+            said = ended.stderr.decode("utf-8", "replace").replace(token, "[token]").strip().splitlines()
+            raise GitFailed(printable(f"git {arguments[0]}: {said[-1] if said else f'exit {ended.code}'}"))
+        return ended.stdout
+
+
+def commit(sha: str, time: str, author: str, committer: str, message: str) -> LoggedCommit:
+    """Return a commit from what git says of it, with its texts cut and on one line."""
+    subject = message.strip().partition("\n")[0]
+    return LoggedCommit(
+        sha,
+        int(time or 0),
+        printable(author[:LONGEST_SUBJECT]),
+        printable(committer[:LONGEST_SUBJECT]),
+        printable(subject[:LONGEST_SUBJECT]),
+        pull_request(subject, message),
+    )
+
+
+def pull_request(subject: str, message: str) -> str:
+    """Return the pull request that a commit's message names, as its host writes it: #12 or !12; "" for none."""
+    for search, sign in _PULL_REQUESTS:
+        if found := search(subject):
+            return sign + found[1]
+    found = _MERGE_REQUEST(message.strip()[-LONGEST_SUBJECT:])
+    return f"!{found[1]}" if found else ""
