@@ -90,9 +90,18 @@ report: .venv/.stamp ## the same page as one HTML file
 	$(AT)diff=$$(mktemp); trap 'rm -f "$$diff"' EXIT; \
 	$(PYTHON) scripts/snapshots.py | tee "$$diff" | $(PYTHON) scripts/promotions.py | SNAPSHOTS="$$diff" $(PYTHON) scripts/report.py
 
+.PHONY: evidence
+evidence: .venv/.stamp ## the files of a release in one folder, EVIDENCE, with their sums
+	$(AT)$(PYTHON) scripts/evidence.py "$${EVIDENCE:-evidence}" $${APPROVED:+"$$APPROVED"} $${SNAPSHOTS:+"$$SNAPSHOTS"} \
+	  $${VERDICTS:+"$$VERDICTS"} $${CHANGES:+"$$CHANGES"} $${OUTCOMES:+"$$OUTCOMES"}
+
 .PHONY: rollback
 rollback: .venv/.stamp ## the inverse release: what the release replaces comes back
 	$(AT)$(PYTHON) scripts/snapshots.py | $(PYTHON) scripts/promotions.py | $(PYTHON) scripts/rollback.py
+
+.PHONY: doctor
+doctor: .venv/.stamp ## what is still missing before a release, each with its way out; changes nothing
+	$(AT)$(PYTHON) scripts/doctor.py
 
 .PHONY: kosli-setup
 kosli-setup: .venv/.stamp ## create the release flow, the type promotion and, if named, RELEASE_TRAIL
@@ -135,11 +144,11 @@ lint: .venv/.stamp-dev known-names ## the linters
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy
-	@.venv/bin/shellcheck --shell=bash .ci/run fixtures/use-service $$(grep --recursive --files-with-matches '^#!.*bash' tests/rehearsal)
-	@.venv/bin/zizmor --offline --persona=pedantic --quiet .github
+	@.venv/bin/shellcheck --shell=bash .ci/run fixtures/use-service fixtures/demo/begin $$(grep --recursive --files-with-matches '^#!.*bash' tests/rehearsal)
+	@.venv/bin/zizmor --offline --persona=pedantic --quiet .github action.yml
 	@PATH=".venv/bin:$$PATH" .venv/bin/actionlint
 	@$(PYTHON) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
-	@$(PYTHON) -m check_jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
+	@$(PYTHON) -m check_jsonschema --builtin-schema vendor.github-actions action.yml .github/actions/*/action.yml
 
 .PHONY: reference
 reference: .venv/.stamp known-names ## write docs/reference.md anew, from what the project says of itself

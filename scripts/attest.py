@@ -7,7 +7,8 @@ stdout  what was attested: [{"flow", "trail", "name", "type", "fingerprint", "co
 exit    0 done, 2 not a release, or wrong settings, 3 Kosli could not be told, or lacks what it was told: stderr says
         what was attested, what failed and what was not. A slow Kosli may have what failed all the same
 reads   RELEASE_FLOW RELEASE_TRAIL (begun before, scripts/begin_trail.py) GATE_JOBS KOSLI_... and REASONS: the file that
-        says why the release was refused; then only the release as a whole is attested, as not compliant
+        says why the release was refused; then only the release as a whole is attested, as not compliant. CHANGES (what
+        changes.py printed: the counts are attested with the release) OVERRIDE (the reason that passed holds)
 
     make -s promotions | RELEASE_TRAIL=run-42 scripts/attest.py
 """
@@ -19,16 +20,19 @@ from collections import Counter
 from typing import Any
 
 from lib import ROOT
+from lib.changes import read_changes
 from lib.kosli import Told, attest, attested, require_settings
-from lib.model import Promotion
+from lib.model import Change, Promotion
 from lib.processes import stop_on_signals
 from lib.releases import digest, fields_of, read_reasons, read_release
 from lib.rules import github
-from lib.settings import variable
+from lib.settings import this_run, variable
 from lib.streams import Unusable, no_arguments, printable, read_document, run, to_json, write_json
 
+MOST_CHANGES = 1000
 LONGEST_DESCRIPTION = 1000
 LONGEST_NAME = 100  # of a promotion in the trail; it is a file's name too
+CHANGE = ("flow", "status", "on_branch", "ahead", "behind")
 TRIPLE = ("incoming_flow", "incoming_fingerprint", "outgoing_fingerprint")
 
 
@@ -63,10 +67,14 @@ def promotions(release: list[Promotion], folder: str) -> list[Told]:
     ]
 
 
-def whole_release(release: list[Promotion], refused: str, folder: str) -> Told:
-    """Return how to attest the release as a whole."""
+def whole_release(release: list[Promotion], found: list[Change] | None, refused: str, folder: str) -> Told:
+    """Return how to attest the release as a whole, with how many commits come in, and why holds were passed."""
     triples = [{key: fields[key] for key in TRIPLE} for fields in fields_of(release)]
     data = {"refused": refused, "digest": digest(release), "count": len(release), "promotions": triples}
+    if found is not None:
+        data["changes"] = [{key: getattr(change, key) for key in CHANGE} for change in found[:MOST_CHANGES]]
+    if this_run().override:
+        data["override"] = printable(this_run().override)
     what = f"Refused: {refused}" if refused else f"A release of {len(release)} promotions"
     keys = told_apart([re.sub(r"[^a-zA-Z0-9_]", "_", name) for name in names(release)], release)
     return Told(
@@ -139,6 +147,16 @@ def read_refused() -> list[Promotion]:
         return []
 
 
+def known_changes(release: list[Promotion], refused: str) -> list[Change] | None:
+    """Return the changes of the release. What was refused is attested without them rather than not at all."""
+    try:
+        return read_changes(release)
+    except Unusable:
+        if not refused:
+            raise
+        return None
+
+
 def main(argv: list[str]) -> int:
     """Attest the release on stdin, or that it was refused."""
     no_arguments(__doc__, argv)
@@ -148,7 +166,7 @@ def main(argv: list[str]) -> int:
     stop_on_signals()
     require_settings()
     with tempfile.TemporaryDirectory() as folder:
-        of_release = whole_release(release, refused, folder)
+        of_release = whole_release(release, known_changes(release, refused), refused, folder)
         phases = [[of_release]] if refused else [artifacts(release), promotions(release, folder), [of_release]]
         attest(*phases)
     write_json([told.facts for phase in phases for told in phase])

@@ -20,8 +20,8 @@ import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
 
+from lib.changes import causes
 from lib.commit_urls import address, same_repository
 from lib.git import Clone, GitFailed
 from lib.model import Change, Promotion
@@ -29,7 +29,7 @@ from lib.processes import side_by_side, stop_on_signals
 from lib.releases import is_rollback, read_release
 from lib.rules import cause_in_source, commit_of, environment_of
 from lib.settings import settings, this_run
-from lib.streams import no_arguments, printable, read_document, run, say, write_json
+from lib.streams import no_arguments, read_document, run, say, write_json
 
 from tqdm import tqdm
 
@@ -90,22 +90,6 @@ def between(promotion: Promotion, clone: Clone | None, why: str) -> Change:
     except GitFailed as error:
         change.status, change.why = "unknown", str(error)
     return change
-
-
-def causes(release: Iterable[Promotion], found: Iterable[Change]) -> Iterator[str]:
-    """Yield what speaks against each promotion."""
-    for promotion, change in zip(release, found, strict=True):
-        where = f"{environment_of(promotion.incoming_snapshot_id)}: {printable(change.flow)}"
-        older = f"(ALLOW_OLDER={printable(change.flow)} allows it)"
-        allowed = promotion.incoming_flow in settings().allow_older
-        if change.status == "behind" and not allowed:
-            yield f"{where}: the incoming commit is {change.behind} commits older than the outgoing one {older}"
-        if change.status == "diverged" and not allowed:
-            yield f"{where}: the incoming commit lacks {change.behind} commits of the outgoing one {older}"
-        if change.on_branch is False:
-            yield f"{where}: no branch of {change.repository} holds {promotion.incoming_commit_sha}: merge it"
-        if change.status == "unknown" and settings().changes.required:
-            yield f"{where}: what has changed is not known: {printable(change.why)}"
 
 
 def main(argv: list[str]) -> int:

@@ -2,7 +2,7 @@
 """Show a whole release, start to end, on a Kosli that runs on this machine: no account, no network.
 
 stdout  each command line as a user would type it, then what came of it: JSON as tables, names and fingerprints short
-exit    0 released and verified, 1 not approved, or a step did not do what it should: each checks what it shows
+exit    0 released and verified, or not approved; 1 a step did not do what it should: each checks what it shows
 reads   DEMO_YES (1: approve without asking, as when stdin is no terminal)
 
 All of it happens in a temporary HOME, which is removed, and in an environment of the demo's own making.
@@ -18,6 +18,8 @@ import sys
 import tempfile
 import textwrap
 import time
+import tomllib
+from pathlib import Path
 from typing import Any
 
 from lib import ROOT, processes
@@ -28,28 +30,15 @@ import jmespath
 
 FROM, TO = "aws-beta", "aws-prod"
 TRAIL = "demo-1"
-WIDTH = 100
-AFTER = """\
-With the Kosli CLI on PATH (npm ci --prefix kosli brings it, in kosli/node_modules/.bin), set
-
-  KOSLI_ORG           your organisation in Kosli
-  KOSLI_API_TOKEN     its API token
-  FROM_ENV, TO_ENV    your two environments, if they are not called aws-beta and aws-prod
-
-and run
-
-  make promotions     the release as it would be now; this only reads
-  make kosli-setup    once: what Kosli needs to record releases
-
-Then .github/workflows/promote.yml does all of the above, with one approval on GitHub."""
+DATA = os.path.join(ROOT, "fixtures", "demo")
 
 
 class Demo:
     """A shell in the project's folder with a HOME of its own, which asks a Kosli of its own."""
 
     def __init__(self, home: str) -> None:
-        self.home = home
         self.steps = 0
+        self.tables = tomllib.loads(Path(DATA, "tables.toml").read_text())
         worlds = os.path.join(home, "worlds")
         os.mkdir(worlds)
         service = os.path.join(ROOT, "fixtures", "kosli_service")
@@ -60,7 +49,7 @@ class Demo:
             time.sleep(0.01)
         path = f"{ROOT}/.venv/bin:{os.environ.get('PATH', os.defpath)}"
         self.environment = {"PATH": path, "HOME": home, "TMPDIR": home, "WORLDS_SERVICE": worlds}
-        variables = self.quietly(". fixtures/use-service in-progress && env -0").split("\0")
+        variables = self.quietly(". fixtures/demo/begin && env -0").split("\0")
         self.environment = dict(variable.split("=", 1) for variable in variables if variable)
 
     def quietly(self, line: str) -> str:
@@ -79,23 +68,20 @@ class Demo:
         self.steps += 1
         show("", f"{self.steps:2}  {title}", "", *(f"  {sentence}" for sentence in sentences))
 
-    def run(self, line: str, heads: str = "", query: str = "", code: int = 0) -> Any:
-        """Show a command line and what came of it, a document as what a JMESPath query makes of it.
-
-        Return the document that it printed, or wrote into a file.
-        """
+    def run(self, line: str, name: str = "", code: int = 0) -> Any:
+        """Show a command line and a table of what came of it (fixtures/demo/tables.toml). Return the document."""
         show("", f"  $ {line}")
         ended = self.bash(line)
         file = re.search(r"> ~/(\S+)$", line)
-        out = read(os.path.join(self.home, file[1])) if file and not ended.code else ended.stdout.decode()
+        out = Path(self.environment["HOME"], file[1]).read_text() if file and not ended.code else ended.stdout.decode()
         document = json.loads(out) if out[:1] in ("[", "{") else None
         if document is None:
             show(*(f"  {short(each)}" for each in out.splitlines()))
-        elif query:
-            table(heads, jmespath.search(query, document))
+        elif name:
+            table(self.tables[name]["heads"], jmespath.search(self.tables[name]["rows"], document))
         for each in short(ended.stderr.decode()).splitlines():
             if not each.startswith("make: ***"):  # that holds the number of a line in the Makefile
-                show(*(f"  {part}" for part in textwrap.wrap(each, WIDTH, subsequent_indent="  ")))
+                show(*(f"  {part}" for part in textwrap.wrap(each, 100, subsequent_indent="  ")))
         if code:
             show(f"  (exit code {ended.code})")
         expect(ended.code == code, f"{line}: exit code {ended.code}")
@@ -124,93 +110,65 @@ def short(text: str) -> str:
     return re.sub(r"\b([0-9a-f]{8})[0-9a-f]{56}\b", r"\1", re.sub(r"\b([0-9a-f]{7})[0-9a-f]{33}\b", r"\1", text))
 
 
-def read(path: str) -> str:
-    """Return what is in a file."""
-    with open(path, encoding="utf-8") as file:
-        return file.read()
-
-
 def expect(fact: object, otherwise: str) -> None:
     """Raise Refused when something did not go as it should."""
     if not fact:
         raise Refused(f"this went wrong: {otherwise}")
 
 
-def running(diff: Any, side: str) -> dict[str, list[str]]:
-    """Return the names of what runs on one side of a diff, by flow."""
-    found: dict[str, list[str]] = {}
-    for category in (side, "changed", "not-changed"):
-        for artifact in diff[category]["artifacts"]:
-            found.setdefault(artifact["flow"], []).append(artifact["name"])
-    return {flow: sorted(found[flow]) for flow in sorted(found)}
-
-
-def side_by_side(diff: Any) -> list[list[str]]:
-    """Return what runs in the two environments, a row for each flow."""
-    here, there = running(diff, "snappish1"), running(diff, "snappish2")
-    rows = []
-    for flow in sorted({*here, *there}):
-        mine, its = here.get(flow, []), there.get(flow, [])
-        state = "same" if mine == its else "not settled" if max(len(mine), len(its)) > 1 else "behind" if its else "new"
-        rows.append([flow, ", ".join(map(short, mine)), ", ".join(map(short, its)), state])
-    return rows
-
-
-def what_runs(demo: Demo) -> Any:
-    """Show what runs where, and return the diff."""
-    diff = demo.run("make snapshots")
-    table(f"flow, runs in {FROM}, runs in {TO}, state", side_by_side(diff))
-    return diff
-
-
-RELEASE = (
-    "flow, incoming, replaces, what changes",
-    "[].[incoming_flow, incoming_fingerprint, outgoing_fingerprint || 'nothing', deployment_diff_url]",
-)
-DEPLOYMENTS = ("environment, flow, artifacts that run at once", "[].[snapshot_id, flow, join(', ', artifacts[].name)]")
-VERDICTS = ("flow, incoming, environment, verdict", "[].[flow, fingerprint, environment, verdict]")
-ATTESTED = ("attested, name, artifact", "[].[type, name, fingerprint]")
-OUTCOMES = (f"flow, approved, outcome, {TO} runs", "[].[flow, fingerprint, outcome, join(', ', running)]")
+def in_to(diff: Any) -> dict[str, str]:
+    """Return the names of what runs in TO, by flow: there, no flow runs two artifacts."""
+    categories = ("snappish2", "changed", "not-changed")
+    return {artifact["flow"]: artifact["name"] for category in categories for artifact in diff[category]["artifacts"]}
 
 
 def prepare(demo: Demo) -> tuple[Any, Any]:
     """Show everything up to the approval; return the first diff and the release."""
     demo.step("What runs where", "Kosli records which artifacts run in an environment: image:tag (fingerprint).")
-    before = what_runs(demo)
+    before = demo.run("make snapshots", "running")
 
     demo.step("Is a deployment in progress?", f"In {FROM}, web-ci runs two artifacts at once. Which one is meant?")
-    deployments = demo.run("make in-progress", *DEPLOYMENTS, code=2)
+    deployments = demo.run("make in-progress", "in-progress", code=2)
     expect([each["flow"] for each in deployments] == ["web-ci"], "not web-ci alone is in progress")
     show("", "  So there is no release yet:")
     demo.run("make promotions", code=2)
     show("", "  That deployment ends, and the next snapshot shows it:")
-    newer = next(a["fingerprint"] for a in deployments[0]["artifacts"] if ":49cedc4@" in a["name"])
+    newer = next(a["fingerprint"] for a in deployments[0]["artifacts"] if a["fingerprint"].startswith("b6f1e761"))
     demo.run(f"stand-in-deploy {FROM} {newer}")
     demo.run(f"kosli snapshot ecs {FROM} --clusters beta")
-    expect(demo.run("make in-progress", *DEPLOYMENTS) == [], "something is still in progress")
 
     demo.step("The release", f"What runs in {FROM} and not in {TO}, and what it replaces there.")
-    release = demo.run("make promotions > ~/release.json", *RELEASE)
+    release = demo.run("make promotions > ~/release.json", "release")
     flows = [each["incoming_flow"] for each in release]
     expect(flows == ["dashboard-ci", "runner-ci", "saver-ci", "web-ci"], f"it is of other flows: {flows}")
 
+    demo.step("What changes", "The commits between the two, from each service's repository:")
+    found = demo.run("scripts/changes.py < ~/release.json", "changes")
+    expect([each["status"] for each in found] == ["new", "ahead", "ahead", "ahead"], "the commits are others")
+
+    demo.step("A hold", "What is held is left out, and the reason is said. This is how it would be with one:")
+    demo.run("HOLDS=~/holds.toml make holds", "holds")
+    held = demo.run("HOLDS=~/holds.toml make promotions", "release")
+    expect([each["incoming_flow"] for each in held] == ["dashboard-ci", "saver-ci", "web-ci"], "it was not held")
+
     demo.step("The gate", f"Is each artifact compliant in {FROM}, where it runs, and for {TO}, where it is going?")
-    verdicts = demo.run(f"scripts/gate.py {FROM} {TO} < ~/release.json", *VERDICTS)
+    verdicts = demo.run(f"scripts/gate.py {FROM} {TO} < ~/release.json", "verdicts")
     expect([v["verdict"] for v in verdicts] == ["compliant"] * 8, "not all of it is compliant")
 
     demo.step("The evidence", "Kosli records the release itself too, in a trail of its own:")
-    demo.run(f"RELEASE_TRAIL={TRAIL} make kosli-setup", "created, name", "[].[kind, name]")
-    demo.run(f"RELEASE_TRAIL={TRAIL} scripts/attest.py < ~/release.json", *ATTESTED)
+    demo.run(f"RELEASE_TRAIL={TRAIL} make kosli-setup", "created")
+    demo.run(f"RELEASE_TRAIL={TRAIL} scripts/attest.py < ~/release.json", "attested")
 
     demo.step("The way back", "What would undo the release? That is known before anyone approves:")
-    demo.run("scripts/rollback.py < ~/release.json", *RELEASE)
+    demo.run("scripts/rollback.py < ~/release.json", "release")
     return before, release
 
 
 def approve(demo: Demo, count: int, digest: str) -> bool:
     """Ask for the approval. On a terminal, anything but yes is no."""
-    demo.step("One approval", f"{count} artifacts are to go into {TO}. The release is known by its digest:")
-    show("", f"  {digest}", "")
+    demo.step(
+        "One approval", f"{count} artifacts are to go into {TO}. The release is known by its digest:", "", digest, ""
+    )
     if this_run().demo_yes == "1" or not sys.stdin or not sys.stdin.isatty():
         show("  Approve? [y/N] y    (the demo says so: DEMO_YES=1, or stdin is no terminal)")
         return True
@@ -222,14 +180,12 @@ def finish(demo: Demo, before: Any, release: Any, digest: str) -> None:
     """Show everything after the approval."""
     demo.step(
         "Has anything moved since?",
-        "An answer can come days later. So the file must have the digest that was approved,",
-        "and what runs now is compared with it:",
+        "An answer can come days later. So what runs now is compared with it. All of it is left to do:",
     )
     demo.environment["DIGEST"] = digest
     show("", f"  $ export DIGEST={digest}")
     rest = demo.run("APPROVED=~/release.json make recheck > ~/rest.json")
     expect(rest == release, "what is left to do is not what was approved")
-    show("", f"  Nothing has: all {len(release)} are left to do, exactly as they were approved.")
 
     demo.step("The deployment", "All at once. For real, each service brings its own; here stand-in-deploy does it:", "")
     lines = [f"stand-in-deploy {TO} {each['incoming_fingerprint']}" for each in release]
@@ -237,50 +193,57 @@ def finish(demo: Demo, before: Any, release: Any, digest: str) -> None:
     show(*(f"  {short(each.strip())}" for each in processes.side_by_side(demo.quietly, lines, len(lines))))
 
     demo.step("Has it landed?", "No snapshot shows it yet:")
-    demo.run("APPROVED=~/release.json VERIFY_TIMEOUT=0 make verify", *OUTCOMES, code=2)
+    demo.run("APPROVED=~/release.json VERIFY_TIMEOUT=0 make verify", "outcomes", code=2)
     show("", "  The next one does:")
     demo.run(f"kosli snapshot ecs {TO} --clusters prod")
-    outcomes = demo.run("APPROVED=~/release.json make verify", *OUTCOMES)
+    outcomes = demo.run("APPROVED=~/release.json make verify", "outcomes")
     expect([each["outcome"] for each in outcomes] == ["landed"] * len(release), "not all have landed")
 
     demo.step("The proof", f"{TO} runs the approved fingerprints, nothing is left to promote, and nothing to redo:")
-    after = what_runs(demo)
-    wanted = {each["incoming_flow"]: [each["incoming_name"]] for each in release}
-    expect(running(after, "snappish2") == {**running(before, "snappish2"), **wanted}, f"{TO} runs something else")
-    expect(demo.run("make promotions", *RELEASE) == [], "something is left to promote")
-    expect(demo.run("APPROVED=~/release.json make recheck", *RELEASE) == [], "something is left to do")
+    after = demo.run("make snapshots", "running")
+    wanted = {each["incoming_flow"]: each["incoming_name"] for each in release}
+    expect(in_to(after) == {**in_to(before), **wanted}, f"{TO} runs something else")
+    expect(demo.run("make promotions", "release") == [], "something is left to promote")
+    expect(demo.run("APPROVED=~/release.json make recheck", "release") == [], "something is left to do")
     show("", f"  {TO} runs exactly what was approved.")
+
+    demo.step("A downgrade is refused", f"By mistake, the former saver is brought back into {FROM}:")
+    former = next(each["outgoing_fingerprint"] for each in release if each["incoming_flow"] == "saver-ci")
+    demo.run(f"stand-in-deploy {FROM} {former}")
+    demo.run(f"kosli snapshot ecs {FROM} --clusters beta")
+    demo.run("make promotions > ~/older.json", "release")
+    older = demo.run("scripts/changes.py < ~/older.json", "changes", code=1)
+    expect([each["status"] for each in older] == ["behind"], "not saver-ci alone is older")
+
+    demo.step("The same for real", *Path(DATA, "for-real.txt").read_text().splitlines())
 
 
 def main(argv: list[str]) -> int:
-    """Show a release; 1 when it was not approved."""
+    """Show a release, up to the approval or to its end."""
     no_arguments(__doc__, argv)
     processes.stop_on_signals()
     show("", f"A whole release from {FROM} into {TO}, on a Kosli that runs on this machine: no account, no network")
     with tempfile.TemporaryDirectory(prefix="demo-", ignore_cleanup_errors=True) as home:
         demo = Demo(home)
         try:
-            cli = demo.quietly("command -v kosli").strip()
-            which = "the real Kosli CLI" if "node_modules" in cli else "a thin client in place of the Kosli CLI"
+            thin = "node_modules" not in demo.quietly("command -v kosli")
             show(
-                "", f"  It is asked by {which}, {demo.quietly('kosli version --short').strip()}. Each line after $ is a"
+                "",
+                f"  It is asked by {'a thin client in place of ' * thin}the Kosli CLI. Each line after $ is a command",
             )
-            show("  command as you would type it; of its JSON the demo makes a table, with names cut short.")
+            show("  as you would type it. Of its JSON the demo makes a table, with names cut short.")
             before, release = prepare(demo)
             digest = demo.quietly("scripts/github_output.py < ~/release.json | sed -n s/^digest=//p").strip()
-            approved = approve(demo, len(release), digest)
-            if approved:
+            if approve(demo, len(release), digest):
                 finish(demo, before, release, digest)
             else:
                 show("", "  Not approved, so nothing is deployed:")
-                expect(running(what_runs(demo), "snappish2") == running(before, "snappish2"), f"{TO} has changed")
+                expect(in_to(demo.run("make snapshots", "running")) == in_to(before), f"{TO} has changed")
                 show("", "  That is all. Run it again and answer y to see the rest.")
         finally:
             demo.service.terminate()
             demo.service.wait()
-    if approved:
-        show("", "The same for real", "", textwrap.indent(AFTER, "  "))
-    return 0 if approved else 1
+    return 0
 
 
 if __name__ == "__main__":

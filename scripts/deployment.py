@@ -36,6 +36,8 @@ def outputs(promotion: Deployable) -> dict[str, str]:
     deploy, to = settings().deploy, environment_of(settings().environments[1])
     commit = parse(promotion.incoming_commit_url)
     cause = cause_in_source(commit) if commit else "its commit URL is no commit page"
+    if not promotion.incoming_name.isprintable():
+        cause = cause or "its name holds a character that cannot be shown, as no image's name does"
     if cause := cause or cause_in_name(promotion.incoming):
         raise Refused(f"{place(to, promotion.incoming)}: {cause}")
     assert commit, "it has no cause"

@@ -6,6 +6,8 @@ FOLDER is made if it is not there; FILES are copied into it under their own name
 stdout  [{"file", "sha256"}, ...], by file: what FOLDER/SHA256SUMS lists too, for `sha256sum --check SHA256SUMS`
 exit    0 done, 2 a file cannot be read, or two have the same name
 
+`make evidence` takes EVIDENCE as FOLDER, and the files APPROVED SNAPSHOTS VERDICTS CHANGES OUTCOMES.
+
     scripts/evidence.py evidence release.json diff.json verdicts outcomes.json report.html
 """
 

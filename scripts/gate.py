@@ -21,7 +21,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from lib.kosli import Answer, ask, document_in, failure, redacted, require_settings
+from lib.kosli import OLDEST_TRUSTED, Answer, ask, cli_version, document_in, failure, redacted, require_settings
 from lib.model import AssertAnswer, Candidate, PolicyEvaluation, Resolution, RuleEvaluation, Verdict
 from lib.processes import side_by_side, stop_on_signals
 from lib.releases import read_release, require_environments
@@ -31,8 +31,6 @@ from lib.streams import Arguments, KosliFailed, Stop, Unusable, printable, read_
 
 from tqdm import tqdm
 
-OLDEST_TRUSTED = (2, 11, 40)
-_version = re.compile(r"v?([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})(?:[+-].*)?").fullmatch
 _environment_name = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*").fullmatch
 _SENTENCES = {
     "missing_attestation": "{what} is missing{where}",
@@ -147,16 +145,11 @@ def word(value: str | None) -> str:
 
 def refuse_untrusted_cli() -> None:
     """Raise KosliFailed for a CLI whose gate is known to be broken; name one whose version cannot be read."""
-    answer = ask("version", "--short", "--debug=false")
-    if answer.code:
-        raise failure(answer)
-    text = redacted(answer.stdout.decode("utf-8", "replace"))
-    # Some versions put a prefix before it.
-    versions = [tuple(map(int, found.groups())) for found in map(_version, text.split()) if found]
-    if not versions:
-        say(f"the version of the kosli CLI cannot be read: {printable(text.strip()) or 'it says nothing'}")
-    elif min(versions) < OLDEST_TRUSTED:
-        version = ".".join(map(str, min(versions)))
+    text, number = cli_version()
+    if not number:
+        say(f"the version of the kosli CLI cannot be read: {text or 'it says nothing'}")
+    elif number < OLDEST_TRUSTED:
+        version = ".".join(map(str, number))
         raise KosliFailed(
             f"kosli v{version} cannot be trusted as a gate: some versions before v2.11.40 exit 0 for an artifact "
             "that is not compliant"

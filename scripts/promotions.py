@@ -67,7 +67,8 @@ def promotions(diff: Diff, now: datetime) -> tuple[list[Pair], list[str]]:
     against = Against(diff, match)
     causes = [*causes_of_progress(diff), *causes_of_own_flow(diff)]
     outgoing = by_key(sorted((artifact for artifact in diff.outgoing if artifact.flow), key=order), match)
-    holds = {hold.flow: hold for hold in ([] if this_run().override else in_force(now))}
+    in_order = sorted([] if this_run().override else in_force(now), key=lambda hold: hold.until)
+    holds = {hold.flow: hold for hold in in_order}  # of several on one flow, the longest
     causes += [f"{other}: a freeze {printable(sentence(holds[EVERY_FLOW]))}"] if EVERY_FLOW in holds else []
     notes, pairs = [], []
     for group in by_key(sorted(diff.incoming, key=order), lambda a: (*match(a), a.fingerprint or a.name)).values():

@@ -76,7 +76,8 @@ def recheck(approved: list[Promotion], diff: Diff) -> tuple[list[Promotion], lis
     rollback = is_rollback(approved, other)
     for hold in [] if rollback or this_run().override else in_force(datetime.now(UTC)):
         if hold.flow == EVERY_FLOW or hold.flow in {promotion.incoming_flow for promotion in pending}:
-            changes.append(f"{other}: {printable(hold.flow)}: held {printable(sentence(hold))}")
+            what = "a freeze" if hold.flow == EVERY_FLOW else f"{printable(hold.flow)}: held"
+            changes.append(f"{other}: {what} {printable(sentence(hold))}")
     if changes:
         raise Refused(*changes)
     if this_run().nothing_left == "refuse" and not pending:

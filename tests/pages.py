@@ -83,6 +83,30 @@ def verdicts(release: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def changes(release: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what came between the commits of each promotion: forward, older, on no branch, not known, and again."""
+    words = ("ahead", "behind", "ahead", "unknown")
+    return [
+        {
+            "flow": promotion["incoming_flow"],
+            "repository": promotion["incoming_repo_url"],
+            "status": words[number % 4],
+            "on_branch": number % 4 != 2,
+            "ahead": 300 if number % 4 == 2 else 1,
+            "behind": 2 if number % 4 == 1 else 0,
+            "commits": [commit(promotion, number)] if words[number % 4] == "ahead" else [],
+            "why": "git fetch: no answer within 120 seconds" if words[number % 4] == "unknown" else "",
+        }
+        for number, promotion in enumerate(release)
+    ]
+
+
+def commit(promotion: dict[str, Any], number: int) -> dict[str, Any]:
+    who = {"author": f"Ada {number}", "committer": "GitHub"}
+    what = {"subject": f"Mend <b>the total</b> | and the tax (#{number})", "pull_request": f"#{number}"}
+    return {"sha": promotion["incoming_commit_sha"], "time": 1_790_000_000, **who, **what}
+
+
 def outcomes(release: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return an outcome for each promotion: landed, not landed, another landed, and again."""
     words = ("landed", "not landed", "another landed")

@@ -154,7 +154,8 @@ def test_again_after_a_failure_half_way(world: World, release: list[dict[str, An
 def test_the_rules_judge_a_promotion(world: World, release: list[dict[str, Any]]) -> None:
     release[0]["outgoing_fingerprint"] = release[0]["incoming_fingerprint"]
     attest(world, release)
-    name = next(iter(trail(world)["artifacts"]))
+    fingerprint = release[0]["incoming_fingerprint"]
+    name = next(n for n, each in trail(world)["artifacts"].items() if each["fingerprint"] == fingerprint)
     assert latest(world)[f"{name}.promotion"]["compliant"] is (False if HAS_JQ else None)
 
 
@@ -179,6 +180,13 @@ def test_a_release_that_the_gate_refused_is_known_by_its_digest(world: World, re
     assert [each["incoming_flow"] for each in whole["user_data"]["promotions"]] == [p["incoming_flow"] for p in release]
     assert sorted(whole["annotations"].values()) == sorted(p["deployment_diff_url"] for p in release)
     assert trail(world)["artifacts"] == {}
+
+
+def test_a_refusal_does_not_wait_for_changes_that_fit(world: World, release: list[dict[str, Any]]) -> None:
+    """Those of another release stop a yes, and never a no."""
+    (world.home / "changes").write_text("[]")
+    assert attest(world, release, refused="not compliant", CHANGES=str(world.home / "changes"))
+    assert "changes" not in latest(world)["release"]["user_data"]
 
 
 def test_a_very_long_reason(world: World) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 CASES = sorted(path.parent for path in (ROOT / "tests" / "cases").glob("*/*/cmd"))
 # A list that is not empty is these scripts' answer and their failure at once.
-ANSWERS_AND_FAILS = re.compile(r"\b(in_progress|gate|verify)\.py\b|make (-s )?(in-progress|gate|verify)\b")
+ANSWERS_AND_FAILS = re.compile(r"\b((in_progress|gate|verify|doctor)\.py|make( -s)? (in-progress|gate|verify|doctor))")
 
 HOST = re.compile(r"http://127\.0\.0\.1:\d+(/w/\w{8})?")
 

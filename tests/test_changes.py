@@ -114,7 +114,7 @@ def test_what_is_older_is_refused(service: Service, allowed: bool) -> None:
     old = service.commit()
     code, [change], err = ask(service.home, service.promotion(old, new), ALLOW_OLDER="shop-ci" if allowed else "")
     assert (change["status"], change["behind"], change["commits"]) == ("behind", 1, [])
-    assert (code, "1 commits older" in err) == ((0, False) if allowed else (1, True))
+    assert (code, "1 commit older" in err) == ((0, False) if allowed else (1, True))
 
 
 def test_what_lies_beside_is_refused(service: Service) -> None:
@@ -124,7 +124,7 @@ def test_what_lies_beside_is_refused(service: Service) -> None:
     new = service.commit(branch="main")
     code, [change], err = ask(service.home, service.promotion(old, new))
     assert (code, change["status"], change["ahead"], change["behind"]) == (1, "diverged", 1, 1)
-    assert "lacks 1 commits of the outgoing one" in err
+    assert "lacks 1 commit of the outgoing one" in err
 
 
 def test_a_commit_that_no_branch_holds_is_refused(service: Service) -> None:
@@ -163,7 +163,7 @@ def test_a_rollback_is_shown_and_never_refused(service: Service) -> None:
     promotion["incoming_snapshot_id"], promotion["outgoing_snapshot_id"] = "aws-prod#5", "aws-beta#7"
     code, [change], err = ask(service.home, promotion)
     assert (code, change["status"]) == (0, "behind")
-    assert "1 commits older" in err
+    assert "1 commit older" in err
 
 
 @pytest.mark.parametrize("kind", ["sha1", "sha256"])

@@ -42,6 +42,7 @@ SCRIPTS: dict[str, tuple[list[str], str, dict[str, str]]] = {
     "gate.py": (["aws-beta", "aws-prod"], "release.json", {}),
     "attest.py": ([], "release.json", {}),
     "attest.py refused": ([], "release.json", {"REASONS": str(ROOT / "README.md")}),
+    "doctor.py": ([], "", {}),
     "kosli_setup.py": ([], "", {}),
     "begin_trail.py": ([], "", {}),
     "approval.py": ([], "reviews.json", {"DIGEST": "0" * 64}),
@@ -270,12 +271,13 @@ def test_the_environment_of_each_call_is_exactly_the_allowed_set(world: World) -
     run_all(world, **OF_THE_MACHINE, **OF_KOSLI, **OF_THE_CI, **OF_THE_CLOUD, **OF_NOBODY)
     calls = seen(world)
     commands = {command.split()[0] for _, command, _ in calls}
-    assert commands == {"diff", "version", "assert", "attest", "create", "begin", "snapshot", "get"}
+    assert commands == {"diff", "version", "assert", "attest", "create", "begin", "snapshot", "get", "list"}
     more: dict[str, set[str]] = {
         "diff": set(),
         "version": set(),
         "assert": set(),
         "get": set(),
+        "list": set(),
         "snapshot": {*OF_THE_CI, *OF_THE_CLOUD},
         "attest pullrequest": {*OF_THE_CI, "KOSLI_GITHUB_TOKEN"},
     }

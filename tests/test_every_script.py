@@ -17,6 +17,7 @@ TO_KOSLI = {
     "snapshots.py": ([], "", {}),
     "gate.py": (["aws-beta", "aws-prod"], "release", {}),
     "attest.py": ([], "release", {}),
+    "doctor.py": ([], "", {}),
     "kosli_setup.py": ([], "", {}),
     "begin_trail.py": ([], "", {}),
     "approval.py": ([], "reviews", {"DIGEST": "0" * 64}),

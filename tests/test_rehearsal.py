@@ -4,11 +4,13 @@ A test is a scenario. Each says how the jobs ended, what Kosli was told, and wha
 """
 
 import json
+import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
-from rehearsal.stage import APPROVED, EDITS, JOBS, TOKEN, Run, Stage
+from rehearsal.stage import APPROVED, EDITS, HERE, JOBS, TOKEN, Run, Stage, commit_all, load
 from rehearsal.worlds import (
     FLOW,
     LEVEL,
@@ -193,7 +195,7 @@ def test_one_is_not_compliant(tmp_path: Path) -> None:
 
 def test_a_verdict_is_lost(stage: Stage) -> None:
     """Nobody is asked to approve what the gate was not asked about."""
-    stage.edit("name: verdicts-${{ matrix", "name: lost-${{ matrix", ".github/workflows/release.yml")
+    stage.edit('name: "verdicts-${{ matrix', 'name: "lost-${{ matrix', ".github/workflows/release.yml")
     run = stage.run(inputs={"flows": "web-ci"})
     refused(run, "propose", "the gate was asked about 0 of 1 promotions")
 
@@ -304,6 +306,7 @@ def test_half_of_it_lands_and_the_job_approve_runs_again(tmp_path: Path) -> None
     assert run.deployments == [WEB["name"]]
     assert attested(run) == {**PROMOTIONS, "release": True, "approval": True, "outcome": True}
     assert run.running("aws-prod") == BOTH
+    assert len(told(run, "release")["changes"]) == 2, "also when it is attested again"
 
 
 def test_only_the_failed_jobs_run_again(stage: Stage) -> None:
@@ -371,7 +374,7 @@ def test_the_token_goes_to_the_one_gitlab(tmp_path: Path) -> None:
 
 
 HOSTILE = (
-    "registry.example.com/$(touch pwned)`touch pwned`'\";touch pwned\n::error::pwned\n${{ secrets.KOSLI_API_TOKEN }}"
+    "registry.example.com/$(touch pwned)`touch pwned`'\";touch pwned ::error::pwned ${{ secrets.KOSLI_API_TOKEN }}"
 )
 
 
@@ -381,9 +384,38 @@ def test_hostile_names(tmp_path: Path) -> None:
     run = stage.run()
     assert run.code == 0, run.trouble
     (image,) = run.deployments
-    assert image == HOSTILE.replace("\n", "\\n") + f"@sha256:{row['fingerprint']}", "on one line, whatever it holds"
+    assert image == f"{HOSTILE}@sha256:{row['fingerprint']}", "whatever it holds"
     assert not [path for path in stage.home.rglob("pwned") if path]
     assert not [event for event in run.events if event.get("command") == "error"]
+
+
+def test_the_derivation_alone_in_a_workflow_of_another_repository(stage: Stage) -> None:
+    checkout = stage.props / "derivation"
+    shutil.copytree(HERE / "derivation", checkout)
+    commit_all(checkout, "example/delivery")
+    used = load(checkout / ".github/workflows/derive.yml")["jobs"]["derive"]["steps"][1]["uses"]
+    settings = stage.props / "settings.toml"
+
+    def derive(text: str, flows: str = "") -> Run:
+        settings.write_text(text + f'[kosli]\nhost = "{stage.host}"\n')
+        inputs = {"flows": flows, "organisation": stage.world["org"]}
+        return stage.run("derive.yml", inputs=inputs, checkout=checkout, repositories={used: stage.checkout})
+
+    run = derive("")
+    assert run.code == 0, run.trouble
+    for row in (SAVER, WEB):
+        assert re.search(rf"^of 2 [0-9a-f]{{64}}: {row['fingerprint']}$", run.log("deploy-to-prod"), re.MULTILINE)
+    assert TOKEN not in run.everything()
+    assert {each["method"] for each in run.requests} == {"GET"}, "it only reads"
+
+    run = derive("", flows="web-ci")
+    assert f": {WEB['fingerprint']}\n" in run.log("deploy-to-prod")
+    assert SAVER["fingerprint"] not in run.log("deploy-to-prod")
+
+    run = derive('allow_nothing = ["web-ci"]\n')
+    assert run.code != 0
+    assert "release.toml: allow_nothing is no setting" in run.log("derive")
+    assert run.log("deploy-to-prod") == ""
 
 
 @pytest.mark.parametrize(
@@ -426,3 +458,79 @@ def test_what_is_not_rolled_back(stage: Stage) -> None:
     refuse(1004, "has kept no release")
     facts.unlink()
     refuse(1005, "Not Found")
+
+
+def commits(tmp_path: Path, service: str, count: int) -> list[str]:
+    """Make the repository of a service with so many commits, and return them, the oldest first."""
+    folder = tmp_path / "home/rehearsal/repositories/example" / service
+    folder.mkdir(parents=True)
+    people = "-c user.name=Ada -c user.email=ada@example.com -c commit.gpgsign=false"
+    made = [f"git {people} commit --quiet --allow-empty --message 'Change {i} (#{i})'" for i in range(count)]
+    lines = ["git init --quiet --initial-branch=main --template=", *made, "git log --reverse --format=%H"]
+    done = subprocess.run(["bash", "-ec", "\n".join(lines)], cwd=folder, check=True, capture_output=True, text=True)
+    subprocess.run(["git", "config", "uploadpack.allowFilter", "true"], cwd=folder, check=True)
+    return done.stdout.split()
+
+
+def of_commit(row: dict[str, Any], sha: str) -> dict[str, Any]:
+    return {**row, "commit_url": f"{row['commit_url'].rpartition('/')[0]}/{sha}"}
+
+
+def test_the_changes_are_shown_and_attested_and_the_evidence_is_whole(tmp_path: Path) -> None:
+    old, _, new = commits(tmp_path, "web", 3)
+    stage = Stage(tmp_path, world([of_commit(WEB, new), NGINX], [of_commit(WEB_BEFORE, old), NGINX]))
+    run = stage.run()
+    assert run.results == ALL_WELL, run.trouble
+    assert "2 commits by 1 person." in run.summary
+    assert "Change 2" in run.summary
+    assert told(run, "release")["changes"] == [
+        {"flow": "web-ci", "status": "ahead", "on_branch": True, "ahead": 2, "behind": 0}
+    ]
+    evidence = stage.props / "artifacts/1001/evidence/evidence"
+    sums = subprocess.run(["sha256sum", "--check", "SHA256SUMS"], cwd=evidence, capture_output=True, text=True)
+    assert sums.returncode == 0, sums.stderr
+    listed = {line.split(maxsplit=1)[1] for line in (evidence / "SHA256SUMS").read_text().splitlines()}
+    assert listed == {
+        *("run/release/release.json", "run/release/diff.json", "run/changes/changes.json", "outcomes.json"),
+        *("run/approval/approval.json", "run/proposal/proposed.txt", "report.html"),
+        f"run/verdicts-{WEB['fingerprint']}/verdicts.json",
+    }
+    attestations = run.world["flows"][FLOW]["trails"]["run-1001"]["attestations"]
+    assert [each["name"] for each in attestations if each["attachments"]] == ["outcome"], (
+        "the evidence is in Kosli, too"
+    )
+
+
+def test_an_older_commit_is_refused(tmp_path: Path) -> None:
+    """By the job beside the gate, and Kosli is told."""
+    old, new = commits(tmp_path, "web", 2)
+    stage = Stage(tmp_path, world([of_commit(WEB, old), NGINX], [of_commit(WEB_BEFORE, new), NGINX]))
+    run = stage.run()
+    assert run.code != 0
+    assert run.result("changes") == "failure"
+    assert run.results == stopped_before("propose"), run.trouble
+    assert attested(run) == {"release": False}
+    assert "web-ci: the incoming commit is 1 commit older" in told(run, "release")["refused"]
+    assert told(run, "release")["changes"][0]["status"] == "behind"
+    assert run.summary.count("older than the outgoing one") == 1, "nothing is said twice"
+    assert run.deployments == []
+
+
+FREEZE = '[[hold]]\nflow = "*"\nuntil = 2099-01-01T00:00:00Z\nreason = "the shops are full"\n'
+
+
+def test_a_freeze_refuses_and_a_reason_passes_it(stage: Stage) -> None:
+    (stage.checkout / "holds.toml").write_text(FREEZE)
+    stage.go_on("git -c user.name=a -c user.email=a@example.com commit --quiet --all --message Freeze")
+    run = stage.run(inputs={"flows": "web-ci"})
+    refused(run, "find-promotions", "a freeze until 2099-01-01 00:00 UTC: the shops are full")
+    run = stage.run(inputs={"flows": "web-ci", "override": "a leak is mended"}, run_id=1002)
+    assert run.results == ALL_WELL, run.trouble
+    assert told(run, "release", "run-1002")["override"] == "a leak is mended"
+    assert "holds and freezes are passed: a leak is mended" in run.summary
+
+
+def test_an_artifact_that_is_too_young(tmp_path: Path) -> None:
+    young = {**WEB, "most_recent_timestamp": 4_070_908_800}
+    stage = Stage(tmp_path, world([young, NGINX], [WEB_BEFORE, NGINX]), settings='soak = "4h"\n')
+    refused(stage.run(), "find-promotions", "it has to run for 4h first, until 2099-01-01 04:00 UTC")

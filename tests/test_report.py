@@ -19,7 +19,7 @@ from browser import CHROMIUM, Browser, Page
 from conftest import ROOT
 from hostile.corpus import TEXTS
 from lib.streams import printable
-from pages import diff, inverse, outcomes, page, release_of, verdicts
+from pages import changes, diff, inverse, outcomes, page, release_of, verdicts
 
 import pytest
 
@@ -27,7 +27,7 @@ REASON = "policy snyk-scanned: attestation snyk-scan (snyk) is missing"
 HOSTILE = [value for value in TEXTS.values() if 0 < len(value) < 80 and "/" not in value]
 NAMES = [
     *("nothing to promote", "three", "eleven", "not compliant", "sixty", "refused"),
-    *("ended", "no answer", "rollback", "hostile names"),
+    *("ended", "no answer", "rollback", "hostile names", "changes"),
 ]
 WIDTHS = (360, 800, 1440)
 
@@ -59,7 +59,8 @@ def made(script: str, name: str) -> str:
             promotion["incoming_name"] = promotion["outgoing_name"] = f"x/{value}"
             promotion["incoming_flow"] = value
         return page(script, release, verdicts=found)
-    return page(script, release, snapshots=document, verdicts=found)
+    more = {"changes": changes(release)} if name == "changes" else {}
+    return page(script, release, snapshots=document, verdicts=found, **more)
 
 
 @cache
@@ -110,10 +111,10 @@ def test_a_page_is_well_formed_and_has_nothing_but_what_it_is_made_of(name: str)
     assert f"default-src 'none'; style-src 'sha256-{digest}';" in policy
 
 
-@pytest.mark.parametrize("name", ["eleven", "not compliant", "refused", "ended", "rollback"])
+@pytest.mark.parametrize("name", ["eleven", "not compliant", "refused", "ended", "rollback", "changes"])
 def test_it_says_what_the_summary_says(name: str) -> None:
     """The words of the one, in their order, are those of the other; the pictures are drawn in two ways."""
-    markdown = re.sub(r"```mermaid.*?```", "", made("summary", name), flags=re.DOTALL)
+    markdown = re.sub(r"```mermaid.*?```", "", made("summary", name).replace("<br>", " "), flags=re.DOTALL)
     markdown = re.sub(r"\]\(https:[^)]*\)|<[^>]*>|^\| ---.*|^#+|^- ", "", markdown, flags=re.MULTILINE)
     body = report(name).partition("<body>")[2].partition("<footer>")[0]
     body = re.sub(r"<figure>.*?</figure>", "", body, flags=re.DOTALL)
@@ -230,7 +231,7 @@ def test_what_a_screen_reader_hears(show: Any, width: int) -> None:
     assert [len(heard[landmark]) for landmark in ("banner", "main", "contentinfo", "table", "figure")] == [1] * 5
     assert heard["heading"][0] == "11 of 21 services will change in aws-prod"
     assert heard["columnheader"][:4] == ["service", "flow", "runs now", "will run"]
-    assert (len(heard["columnheader"]), len(heard["rowheader"]), len(heard["row"])) == (9, 11, 12)
+    assert (len(heard["columnheader"]), len(heard["rowheader"]), len(heard["row"])) == (10, 11, 12)
     assert " ".join(heard["StaticText"]).count("replaces") == 10
 
 

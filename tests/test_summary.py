@@ -12,7 +12,7 @@ from typing import Any
 
 from hostile.corpus import TEXTS
 from lib.streams import printable
-from pages import diff, inverse, outcomes, page, release_of, run, verdicts
+from pages import changes, diff, inverse, outcomes, page, release_of, run, verdicts
 
 import pytest
 
@@ -186,7 +186,7 @@ def test_no_name_means_anything(start: int) -> None:
     assert len(rows) == len(values)
     for row, value in zip(rows, values, strict=True):
         cells = row[2:-2].split(" | ")
-        assert len(cells) == 9
+        assert len(cells) == 10
         assert html.unescape(cells[1]).removesuffix(" ‡") == printable(value)
         for cell in cells[:2]:
             assert cell.isprintable()
@@ -202,6 +202,31 @@ def test_a_long_picture_is_cut_with_a_count(count: int) -> None:
     assert sum("-->" in line for line in lines) == min(count, 12)
     assert (f'    amore["and {count - 12} more"]' in lines) == (count > 12)
     assert len(lines) < 70
+
+
+@pytest.mark.parametrize(("count", "listed"), [(60, 20), (400, 5)])
+def test_long_histories_leave_room_for_every_service(count: int, listed: int) -> None:
+    release = release_of(diff(count))
+    found = changes(release)
+    for change in found:
+        change["commits"] *= 250
+        change["ahead"] = 300 if change["commits"] else change["ahead"]
+    shown = page("summary", release, verdicts=verdicts(release), changes=found)
+    assert len(shown.encode()) < LARGEST_PAGE
+    rows = [line for line in shown.split("\n") if line.startswith("| ")][2:]
+    assert (len(rows), rows[0].count("<br>")) == (count, listed + 1)
+    assert f"... and {300 - listed} more</details>" in rows[0]
+
+
+@pytest.mark.parametrize("subject", HOSTILE[:30])
+def test_no_subject_of_a_commit_means_anything(subject: str) -> None:
+    release = release_of(diff(1))
+    found = changes(release)
+    found[0]["commits"][0] |= {"subject": subject, "author": subject, "pull_request": ""}
+    (row,) = [line for line in page("summary", release, changes=found).split("\n") if line.startswith("| accounts ")]
+    assert len(row[2:-2].split(" | ")) == 8
+    assert row.count("<") == 5, "no markup but the page's own"
+    assert printable(subject).split()[:1] == [] or printable(subject).split()[0] in html.unescape(row)
 
 
 def test_a_rollback_that_is_back_already_changes_nothing() -> None:

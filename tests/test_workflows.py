@@ -4,8 +4,10 @@ The rest is seen in the rehearsal, which is red when a guard goes.
 """
 
 import re
+import subprocess
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from rehearsal.stage import ROOT, load
@@ -14,7 +16,7 @@ import pytest
 
 Parts = dict[str, Any]
 GITHUB = ROOT / ".github"
-FILES = sorted([*GITHUB.glob("workflows/*.yml"), *GITHUB.glob("actions/*/action.yml")])
+FILES = sorted([ROOT / "action.yml", *GITHUB.glob("workflows/*.yml"), *GITHUB.glob("actions/*/action.yml")])
 RELEASE = ("promote.yml", "rollback.yml", "release.yml", "land.yml", "deploy.yml")
 CHAIN = {
     "promote.yml": {
@@ -32,9 +34,10 @@ CHAIN = {
     "release.yml": {
         "take-release": [],
         "sdlc-control-gate": ["take-release"],
-        "propose": ["take-release", "sdlc-control-gate"],
+        "changes": ["take-release"],
+        "propose": ["take-release", "sdlc-control-gate", "changes"],
         "approve": ["take-release", "propose"],
-        "refused": ["take-release", "sdlc-control-gate", "propose", "approve"],
+        "refused": ["take-release", "sdlc-control-gate", "changes", "propose", "approve"],
     },
     "land.yml": {
         "recheck": [],
@@ -90,6 +93,7 @@ SECRETS = {
     ("rollback.yml", "refused"): {"KOSLI_API_TOKEN": 1},
     ("release.yml", "take-release"): {},
     ("release.yml", "sdlc-control-gate"): {"KOSLI_API_TOKEN": 1},
+    ("release.yml", "changes"): {"SOURCES_TOKEN": 1},
     ("release.yml", "propose"): {"KOSLI_API_TOKEN": 1},
     ("release.yml", "approve"): {"KOSLI_API_TOKEN": 1, "github.token": 1},
     ("release.yml", "refused"): {"KOSLI_API_TOKEN": 1},
@@ -104,8 +108,12 @@ LOCK = {"group": "production-release", "queue": "max", "cancel-in-progress": Fal
 
 @cache
 def files() -> dict[str, Parts]:
-    """Return each file of .github by its name; a local action by the name of its folder."""
-    return {path.name if path.parent.name == "workflows" else path.parent.name: load(path) for path in FILES}
+    """Return each workflow and action by its name; a local action by the name of its folder."""
+    return {name_of(path): load(path) for path in FILES}
+
+
+def name_of(path: Path) -> str:
+    return path.parent.name if path.parent.parent.name == "actions" else path.name
 
 
 def jobs(*names: str) -> Iterator[tuple[str, str, Parts]]:
@@ -209,7 +217,8 @@ def test_nothing_that_decides_comes_from_where_anyone_can_write() -> None:
     for path in FILES:
         assert "vars." not in path.read_text("utf-8"), path
     settings = {"SETTINGS", "HOLDS", "FROM_ENV", "TO_ENV", "SOURCES"}
-    for _, contents in [*steps(), *((file, contents) for file, _, contents in jobs()), *files().items()]:
+    ours = [name for name in files() if name != "action.yml"]  # what that is told is up to who uses it
+    for _, contents in [*steps(*ours), *((file, contents) for file, _, contents in jobs()), *files().items()]:
         names = set(contents.get("env", {}))
         assert not {name for name in names if name in settings or name.startswith(("KOSLI_HOST", "KOSLI_ORG"))}
 
@@ -254,7 +263,7 @@ def test_secrets_go_where_they_are_needed() -> None:
         assert not [text for text in strings(rest) if secret.search(text)], name
     for file in ("promote.yml", "rollback.yml"):
         given = {job: files()[file]["jobs"][job]["secrets"] for job in ("release", "land")}
-        assert given["release"] == {"KOSLI_API_TOKEN": KOSLI}
+        assert given["release"] == {"KOSLI_API_TOKEN": KOSLI, "SOURCES_TOKEN": "${{ secrets.SOURCES_TOKEN }}"}
         assert given["land"] == {"KOSLI_API_TOKEN": KOSLI, "GITLAB_TOKEN": "${{ secrets.GITLAB_TOKEN }}"}
     deployment = files()["land.yml"]["jobs"]["deploy-to-prod"]["secrets"]
     gitlab = "matrix.incoming_repo_provider == 'gitlab' && secrets.GITLAB_TOKEN || ''"
@@ -309,7 +318,8 @@ def test_what_was_found_is_what_is_taken() -> None:
     given = {"count": "${{ inputs.count }}", "digest": "${{ inputs.digest }}"}
     taken = [(where, s["with"]) for where, s in steps() if s.get("uses") == "./.github/actions/take-release"]
     assert [where for where, _ in taken] == [
-        *("land.yml: recheck", "land.yml: verify", "release.yml: take-release", "release.yml: propose"),
+        *("land.yml: recheck", "land.yml: verify", "release.yml: take-release", "release.yml: changes"),
+        "release.yml: propose",
     ]
     assert all(inputs == given for _, inputs in taken)
 
@@ -321,13 +331,37 @@ def test_a_called_workflow_finds_its_own_scripts() -> None:
     assert guard["run"].count(":?") == 2
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(GITHUB)))
+def test_the_derivation_alone_takes_nothing_of_the_workflow_that_uses_it() -> None:
+    """Its folder is its own repository's, `./` would be that workflow's; and one step sees the token."""
+    action = files()["action.yml"]
+    assert [step.get("uses", "").partition("@")[0] for step in action["runs"]["steps"]] == [
+        "actions/setup-python",
+        "",
+        "",
+    ]
+    for step in action["runs"]["steps"][1:]:
+        assert step["run"].startswith('cd "$GITHUB_ACTION_PATH"\n')
+    assert ["inputs.token" in str(step) for step in action["runs"]["steps"]] == [False, False, True]
+    used = set(re.findall(r"inputs\.(\w+)", str(action["runs"])))
+    assert used == set(action["inputs"])
+
+
+@pytest.mark.parametrize(("digits", "kind"), [(40, "sha1"), (64, "sha256")])
+def test_a_service_is_cloned_with_its_own_kind_of_hash(tmp_path: Any, digits: int, kind: str) -> None:
+    """A repository of the one kind cannot fetch a commit of the other."""
+    first, *_ = step_of("deploy.yml", "deploy", "git fetch")["run"].splitlines()
+    environment = {"PATH": "/usr/bin:/bin", "COMMIT_SHA": "a" * digits}
+    line = f"{first} && git -C service rev-parse --show-object-format"
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == (kind, "")
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_each_action_from_outside_is_pinned_and_says_its_version(path: Any) -> None:
     """And a checkout leaves no token behind."""
     for line in re.findall(r"uses:.*", path.read_text("utf-8")):
         assert re.fullmatch(r"uses: (\./\.github/\S+|[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)", line), line
-    name = path.name if path.parent.name == "workflows" else path.parent.name
-    for where, step in steps(name):
+    for where, step in steps(name_of(path)):
         if step.get("uses", "").startswith("actions/checkout@"):
             assert step["with"]["persist-credentials"] is False, where
 

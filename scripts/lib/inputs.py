@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeVar
 from urllib.parse import unquote
 
-from lib.model import Artifact, Diff, Outcome, Promotion, Verdict
+from lib.changes import read_changes
+from lib.model import Artifact, Change, Diff, Outcome, Promotion, Verdict
 from lib.releases import is_rollback, read_reasons, read_release, require_environments
 from lib.rules import by_key, environment_of, image_of, last_part, matcher, read_diff, registry_of
 from lib.settings import settings, this_run
@@ -19,13 +20,14 @@ NOT_ASCII = "‡"
 
 
 class Inputs(NamedTuple):
-    """The documents. Verdicts and outcomes are None where nobody asked for any."""
+    """The documents. Verdicts, outcomes and changes are None where nobody asked for any."""
 
     release: list[Promotion]
     diff: Diff | None
     verdicts: list[Verdict] | None
     outcomes: list[Outcome] | None
     refused: list[str] | None
+    changes: list[Change] | None = None
 
     @property
     def environments(self) -> tuple[str, str]:
@@ -171,7 +173,13 @@ def read_inputs() -> Inputs:
             raise
     verdicts = [v for file in files(run.verdicts) for v in read_list(file, list[Verdict], "verdicts")]
     outcomes = read_list(run.outcomes, list[Outcome], "outcomes") if run.outcomes else None
-    inputs = Inputs(release, diff, verdicts if run.verdicts else None, outcomes, refused)
+    changes = None
+    try:
+        changes = read_changes(release) if release else None
+    except Unusable:
+        if not refused:
+            raise
+    inputs = Inputs(release, diff, verdicts if run.verdicts else None, outcomes, refused, changes)
     if not refused:
         require_environments(release, *inputs.environments)
     return inputs

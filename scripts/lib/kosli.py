@@ -8,6 +8,7 @@ read back.
 
 import math
 import os
+import re
 import tempfile
 import threading
 from functools import cache
@@ -30,6 +31,8 @@ PASSED_TO_ATTEST = (
 )
 _FALSE = ("", "0", "f", "F", "false", "FALSE", "False")
 _KEPT = 1 << 16
+OLDEST_TRUSTED = (2, 11, 40)  # some versions before it exit 0 for an artifact that is not compliant
+_version = re.compile(r"v?([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})(?:[+-].*)?").fullmatch
 # Without it, two threads that begin at once make two folders, and one is removed while a command runs in it.
 _one_at_a_time = threading.Lock()
 
@@ -106,6 +109,17 @@ def ask_for_json(*arguments: str, within: float = math.inf) -> tuple[bytes, Any]
     if any(token.encode() in answer.stdout for token in _tokens() if len(token) > 15):
         raise KosliFailed(f"{answer.command}: its answer holds the API token, and is not shown")
     return answer.stdout, document_in(answer)
+
+
+def cli_version() -> tuple[str, tuple[int, ...]]:
+    """Return what the CLI says of its version, and the version as numbers, () when they cannot be read."""
+    answer = ask("version", "--short", "--debug=false")
+    if answer.code:
+        raise failure(answer)
+    text = redacted(answer.stdout.decode("utf-8", "replace"))
+    # Some versions put a prefix before it.
+    versions = [tuple(map(int, found.groups())) for found in map(_version, text.split()) if found]
+    return printable(text.strip()), min(versions, default=())
 
 
 def tell(*arguments: str, passing: tuple[str, ...] = (), more: dict[str, str] | None = None) -> None:

@@ -297,6 +297,14 @@ class Trail(Struct):
     compliance_status: ComplianceStatus
 
 
+class Environment(Struct):
+    """`kosli get environment --output json`, and each of `kosli list environments --output json`."""
+
+    name: str
+    policies: list[str] | None = None
+    last_reported_at: float | None = None
+
+
 class LoggedCommit(Struct):
     """A commit as git's log has it; `time` in seconds since 1970, `pull_request` such as #12, "" for none."""
 

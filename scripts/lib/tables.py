@@ -1,34 +1,17 @@
 """The tables of a page about a release, one row a promotion, and what stands in their cells."""
 
-import re
 from typing import NamedTuple
 
 from lib.commit_urls import commit_page, same_host
+from lib.decision import changed, since
 from lib.inputs import Inputs, is_there, registry, repository, service, short, word_of
 from lib.model import Artifact, Promotion, Verdict
+from lib.parts import Code, Line, Mark, web_page
 from lib.releases import snapshot_url
 from lib.rules import commit_of, deploys_from_other_registry, environment_of, registry_of
 
+DIFFERENCE = 4  # the column of the link to what changes, and of the commits where they are known
 KINDS = {"compliant": "good", "non-compliant": "bad", "landed": "good", "another landed": "bad"}
-_web_page = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]+)?(?:/[A-Za-z0-9._~%+/?&=#:@,;!$*-]*)?").fullmatch
-
-
-class Code(NamedTuple):
-    """A version, a snapshot or a digest, linked where there is a page of it."""
-
-    code: str
-    url: str = ""
-
-
-class Mark(NamedTuple):
-    """Words with a sign for their kind: good, bad, doubtful, new, or none. Linked where there is a page of it."""
-
-    kind: str
-    text: str
-    url: str = ""
-
-
-Line = list[str | Code | Mark]  # a blank stands between two parts
 
 
 class Table(NamedTuple):
@@ -54,9 +37,15 @@ def promotions(inputs: Inputs, most: int) -> Table:
             [Mark("", repository(promotion), web_page(promotion.incoming_repo_url))],
             registry_deployed_from(promotion, inputs.environments[1]),
         ]
+        if inputs.changes is not None:
+            cells[DIFFERENCE] = [*changed(promotion, inputs.changes[len(rows)], inputs), *cells[DIFFERENCE]]
+        cells += [] if inputs.is_rollback else [since(promotion)]
         cells += [[mark_of(verdict)] for verdict in verdicts]
         rows.append(cells)
     heads = ["service", "flow", "runs now", "will run", "difference", "repository", "registry"]
+    if inputs.changes is not None:
+        heads[DIFFERENCE] = "commits"
+    heads += [] if inputs.is_rollback else [f"in {inputs.environments[0]} since"]
     heads += [f"verdict {asked(place, inputs)}" for place in inputs.places()]
     title = "What would have changed" if inputs.refused else ""
     return Table(title, heads, rows, len(inputs.release) - len(rows))
@@ -129,8 +118,3 @@ def version(artifact: Artifact) -> Code:
     if not commit:
         return Code(artifact.fingerprint[:12] or "unknown")
     return Code(commit.sha[:7], web_page(commit_page(commit)))
-
-
-def web_page(url: str) -> str:
-    """Return a URL if it is one of a web page, else ""."""
-    return url if _web_page(url) else ""

@@ -4,12 +4,15 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
+from lib.changes import causes
+from lib.decision import holds, refusals, what_changes, why_left_out
 from lib.inputs import Inputs, has_marks, names, service_key, some, word_of
 from lib.model import Promotion
+from lib.parts import Code, Line, Mark
 from lib.releases import digest
-from lib.rules import missing_provenance, sources, why_no_rollback
+from lib.rules import sources, why_no_rollback
 from lib.settings import variable
-from lib.tables import Code, Line, Mark, Table, asked, mark_of, outcomes, promotions, snapshot, version
+from lib.tables import Table, asked, mark_of, outcomes, promotions, snapshot, version
 
 from msgspec import Struct
 
@@ -47,11 +50,12 @@ class Page(Struct):
     """The whole page, from top to bottom. `facts` are lines by their label."""
 
     title: Mark
+    sentence: Line = []
     reasons: Section = Section("", [])
+    sections: list[Section] = []
     facts: dict[str, Line] = {}
     table: Table | None = None
     not_ascii: bool = False
-    sections: list[Section] = []
     drawing: Drawing | None = None
     folded: list[Section] = []
 
@@ -78,6 +82,7 @@ def page(inputs: Inputs, most: int) -> Page:
         count = f"{len(changing)} of {total}" if total else f"{len(changing)}"
         title = f"{count} {'service' if (total or len(changing)) == 1 else 'services'} will change in {to}"
         found.title = Mark("rollback", f"Rollback: {title}") if inputs.is_rollback else Mark("", title)
+        found.sentence = what_changes(inputs)
         found.facts = {**to_decide_on(inputs), **facts, **answers(inputs, len(changing))}
         found.folded += [] if inputs.is_rollback else the_rollback(release, most)
     return found
@@ -93,7 +98,7 @@ def to_decide_on(inputs: Inputs) -> dict[str, Line]:
     elif words:
         rest = ", ".join(f"{count} {word}" for word, count in sorted(words.items()))
         evidence = Mark("bad", f"{good} of {total} verdicts are compliant: {rest}")
-    facts: dict[str, Line] = {"Evidence": [evidence]}
+    facts: dict[str, Line] = {"Evidence": [evidence], **holds(inputs)}
     stuck = [p.incoming for p in inputs.release if why_no_rollback(p.outgoing, p.is_first)]
     if inputs.is_rollback:
         facts["Way forward"] = ["a new promotion, from what runs then"]
@@ -122,7 +127,7 @@ def answers(inputs: Inputs, count: int) -> dict[str, Line]:
 
 
 def objections(inputs: Inputs, most: int) -> list[Section]:
-    """Return what speaks against the release: each reason of each verdict that is not compliant, or is missing."""
+    """Return what speaks against the release: each reason of each verdict that is no good, and what has changed."""
     found = [
         (promotion.incoming, f"{asked(place, inputs)}: {word_of(verdict)}", mark_of(verdict).kind, reason)
         for promotion, verdicts in zip(inputs.release, inputs.evidence(), strict=True)
@@ -134,7 +139,10 @@ def objections(inputs: Inputs, most: int) -> list[Section]:
         [Mark(kind, f"{name} {what}"), f"because {reason}" if reason else "(no reason was kept)"]
         for name, (_, what, kind, reason) in zip(names(a for a, *_ in found[:most]), found, strict=False)
     ]
-    return [section("What speaks against it", lines, len(found))] if lines else []
+    against = [] if inputs.is_rollback or not inputs.changes else list(causes(inputs.release, inputs.changes))
+    more = refusals(against, inputs.refused or [])
+    lines = [*more[:most], *lines]
+    return [section("What speaks against it", lines, len(more) + len(found))] if lines else []
 
 
 def ended(inputs: Inputs, most: int) -> Page:
@@ -164,10 +172,8 @@ def what_is_left(inputs: Inputs, most: int) -> list[Section]:
     kept = {key(artifact): artifact for artifact in staying}
     out: list[Line] = []
     for name, artifact in zip(names(waiting[:most]), waiting, strict=False):
-        lacks = missing_provenance(artifact)
-        why = f"because it has {lacks}" if lacks else "because it is not selected for this release"
         instead: Line = [f"while {to} keeps", version(kept[key(artifact)])] if key(artifact) in kept else []
-        out.append([name, version(artifact), f"waits {why}", *instead])
+        out.append([name, version(artifact), f"waits because {why_left_out(artifact)}", *instead])
     retired = [artifact for artifact in staying if key(artifact) not in coming]
     found = [section("Left out", out, len(waiting))]
     for title, artifacts in ((f"Retired in {one}, still in {to}", retired), ("Stays as it is", both)):

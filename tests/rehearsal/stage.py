@@ -414,7 +414,8 @@ def inside(value: str) -> str:
 
 def used_actions() -> set[str]:
     """Return the actions outside this repository that workflows and local actions use, with their pins."""
-    text = "".join(path.read_text("utf-8") for path in (ROOT / ".github").rglob("*.yml"))
+    files = [ROOT / "action.yml", *(ROOT / ".github").rglob("*.yml")]
+    text = "".join(path.read_text("utf-8") for path in files)
     return set(re.findall(r"uses: ([^.\s]\S+@\S+)", text))
 
 
@@ -427,7 +428,7 @@ def program(name: str) -> str:
 
 def build_checkout(target: Path, settings: str) -> None:
     """Make a checkout of what a release needs, as it stands in this folder, with a virtual environment."""
-    for part in (".github", "Makefile", "requirements.txt", "scripts", "jq", "kosli"):
+    for part in (".github", "action.yml", "Makefile", "requirements.txt", "scripts", "jq", "kosli"):
         source = ROOT / part
         if source.is_dir():
             ignored = shutil.ignore_patterns("*_cache", "node_modules")

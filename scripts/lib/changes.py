@@ -1,0 +1,45 @@
+"""What came between the two commits of each promotion, as scripts/changes.py printed it, and what speaks against it."""
+
+from collections.abc import Iterator
+
+from lib.model import Change, Promotion
+from lib.rules import environment_of
+from lib.settings import settings, this_run
+from lib.streams import Unusable, parse, printable, read_bytes, typed
+
+
+def read_changes(release: list[Promotion]) -> list[Change] | None:
+    """Return the changes of a release in the file CHANGES, None where none is named, or it is empty.
+
+    Raises Unusable when they are of another release: the order says which change belongs to which promotion.
+    """
+    path = this_run().changes
+    raw = read_bytes(path) if path else b""
+    if not raw.strip():
+        return None
+    found = typed(parse(raw, printable(path)), list[Change], f"{printable(path)} is no list of changes")
+    if [(change.flow, change.repository) for change in found] != [
+        (promotion.incoming_flow, promotion.incoming_repo_url) for promotion in release
+    ]:
+        raise Unusable(f"{printable(path)}: the changes are of another release")
+    return found
+
+
+def is_too_old(promotion: Promotion, change: Change) -> bool:
+    """Say whether the incoming commit lacks some of the outgoing one's, and nothing allows it."""
+    return change.status in ("behind", "diverged") and promotion.incoming_flow not in settings().allow_older
+
+
+def causes(release: list[Promotion], found: list[Change]) -> Iterator[str]:
+    """Yield what speaks against each promotion. Whoever asks knows whether it is a rollback, which is never refused."""
+    for promotion, change in zip(release, found, strict=True):
+        where = f"{environment_of(promotion.incoming_snapshot_id)}: {printable(change.flow)}"
+        older = f"(ALLOW_OLDER={printable(change.flow)} allows it)"
+        if is_too_old(promotion, change):
+            count = f"{change.behind} commit{'' if change.behind == 1 else 's'}"
+            how = f"lacks {count} of" if change.status == "diverged" else f"is {count} older than"
+            yield f"{where}: the incoming commit {how} the outgoing one {older}"
+        if change.on_branch is False:
+            yield f"{where}: no branch of {change.repository} holds {promotion.incoming_commit_sha}: merge it"
+        if change.status == "unknown" and settings().changes.required:
+            yield f"{where}: what has changed is not known: {printable(change.why)}"

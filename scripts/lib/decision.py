@@ -1,0 +1,150 @@
+"""What the approver decides on beside the verdicts: what has changed, by whom, since when it runs, and what is held."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from lib.commit_urls import commit_page
+from lib.holds import EVERY_FLOW, in_force, sentence, utc, why_young
+from lib.inputs import Inputs, short
+from lib.model import Artifact, Change, LoggedCommit, Promotion
+from lib.parts import Code, Fold, Line, Mark, web_page
+from lib.rules import commit_of, missing_provenance
+from lib.settings import settings, this_run
+
+MOST_COMMITS = 20  # of one promotion; and of all of them:
+MOST_ON_THE_PAGE = 2000
+PULL_REQUESTS = {"github": "pull", "gitlab": "-/merge_requests"}
+
+
+class Total(NamedTuple):
+    """All commits of a release, and who wrote them. Of a long history only the newest are listed: then `at_least`."""
+
+    commits: int
+    people: int
+    not_known: int
+    at_least: bool
+
+
+def total(found: list[Change]) -> Total:
+    """Return how many commits by how many people come in. Two services of one repository share theirs."""
+    listed = {(change.repository, commit.sha): commit.author for change in found for commit in change.commits}
+    rest: dict[str, int] = {}
+    for change in found:
+        rest[change.repository] = max(rest.get(change.repository, 0), change.ahead - len(change.commits))
+    unknown = sum(change.status == "unknown" for change in found)
+    return Total(len(listed) + sum(rest.values()), len(set(listed.values())), unknown, any(rest.values()))
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """Return a number with its noun."""
+    return f"{number} {one if number == 1 else several or one + 's'}"
+
+
+def what_changes(inputs: Inputs) -> Line:
+    """Return the sentence that the page begins with: how many commits by how many people, and since when they run."""
+    line: Line = []
+    if inputs.changes is not None and not inputs.is_rollback:
+        commits, people, unknown, at_least = total(inputs.changes)
+        by = f" by {'at least ' if at_least else ''}{counted(people, 'person', 'people')}" if people else ""
+        line += [f"{counted(commits, 'commit')}{by}."] if commits or not unknown else []
+        if unknown:
+            line.append(Mark("doubtful", f"What has changed is not known for {unknown} of {len(inputs.changes)}."))
+    starts = sorted(start for p in inputs.release if (start := started(p)) is not None)
+    if starts and not inputs.is_rollback:
+        first, last = (utc(datetime.fromtimestamp(starts[i], UTC)) for i in (0, -1))
+        place = inputs.environments[0]
+        both = f"since {first}" if first == last else f"since {first} at the earliest, {last} at the latest"
+        line.append(f"What comes in has run in {place} {both}.")
+    return line
+
+
+def started(promotion: Promotion) -> int | None:
+    """Return when the newest instance of the incoming artifact started, in seconds since 1970."""
+    start = promotion.incoming_most_recent_timestamp
+    return start if isinstance(start, int) and 0 <= start < 2**33 else None
+
+
+def since(promotion: Promotion) -> Line:
+    """Return since when the incoming artifact runs. A time, not an age: the page is read later than it is written."""
+    start = started(promotion)
+    return ["not known" if start is None else utc(datetime.fromtimestamp(start, UTC))]
+
+
+def changed(promotion: Promotion, change: Change, inputs: Inputs) -> Line:
+    """Return what came between the commits of one promotion: the commits are folded.
+
+    The link beside it says whether all of it is new, or the commit is the same.
+    """
+    back = counted(change.behind, "commit")
+    allowed = "doubtful" if promotion.incoming_flow in settings().allow_older else "bad"
+    line: Line = [Mark("bad", "on no branch")] if change.on_branch is False and not inputs.is_rollback else []
+    if change.status == "unknown":
+        line.append(Mark("doubtful", f"not known: {short(change.why, 200)}"))
+    elif change.status == "behind":
+        line.append(Mark("", f"goes back {back}") if inputs.is_rollback else Mark(allowed, f"{back} older"))
+    elif change.status == "diverged":
+        line.append(Mark("" if inputs.is_rollback else allowed, f"lacks {back}"))
+    if change.commits:
+        most = max(1, min(MOST_COMMITS, MOST_ON_THE_PAGE // len(inputs.release)))
+        shown = [logged(commit, promotion) for commit in change.commits[:most]]
+        people = len({commit.author for commit in change.commits})
+        at_least = "at least " if change.ahead > len(change.commits) else ""
+        by = f"{counted(change.ahead, 'commit')} by {at_least}{counted(people, 'person', 'people')}"
+        line.append(Fold(by, shown, change.ahead - len(shown)))
+    return line
+
+
+def logged(commit: LoggedCommit, promotion: Promotion) -> Line:
+    """Return a commit as one line: its page, its subject, its pull request and its author."""
+    new = commit_of(promotion.incoming)
+    url = web_page(commit_page(new._replace(sha=commit.sha))) if new else ""
+    # Most hosts write the pull request into the subject.
+    line: Line = [Code(commit.sha[:7], url), short(commit.subject.removesuffix(f" ({commit.pull_request})"), 100)]
+    if commit.pull_request:
+        path = PULL_REQUESTS.get(promotion.incoming_repo_provider)
+        page = f"{promotion.incoming_repo_url}/{path}/{commit.pull_request[1:]}" if path else ""
+        line.append(Mark("", f"pull request {commit.pull_request}", web_page(page)))
+    by = short(commit.author)
+    return [
+        *line,
+        f"by {by}" if commit.author == commit.committer else f"by {by}, committed by {short(commit.committer)}",
+    ]
+
+
+def why_left_out(artifact: Artifact) -> str:
+    """Return why an artifact that runs in FROM is not in the release."""
+    now = datetime.now(UTC)
+    for hold in [] if this_run().override else in_force(now):
+        if hold.flow == artifact.flow:
+            return f"it is held {sentence(hold)}"
+    if settings().young == "skip" and (young := why_young(artifact.most_recent_timestamp, now)):
+        return young
+    lacks = missing_provenance(artifact)
+    return f"it has {lacks}" if lacks else "it is not selected for this release"
+
+
+def holds(inputs: Inputs) -> dict[str, Line]:
+    """Return the holds in force that this release meets, and the reason that passes them. A rollback meets none."""
+    if inputs.is_rollback:
+        return {"Override": [Mark("doubtful", short(this_run().override, 500))]} if this_run().override else {}
+    flows = {promotion.incoming_flow for promotion in inputs.release}
+    flows |= {artifact.flow for artifact in (inputs.diff.incoming if inputs.diff else ())}
+    met = [hold for hold in in_force(datetime.now(UTC)) if hold.flow == EVERY_FLOW or hold.flow in flows]
+    facts: dict[str, Line] = {}
+    if met:
+        facts["Held"] = [Mark("doubtful", "; ".join(named(hold.flow, sentence(hold)) for hold in met))]
+    if this_run().override:
+        facts["Override"] = [Mark("doubtful", f"holds and freezes are passed: {short(this_run().override, 500)}")]
+    return facts
+
+
+def named(flow: str, what: str) -> str:
+    """Return what is held, and what a hold says of it."""
+    return f"{'everything' if flow == EVERY_FLOW else short(flow)} {short(what, 500)}"
+
+
+def refusals(lines: Iterable[str], refused: list[str]) -> list[Line]:
+    """Return what the changes say against a release, as lines; what the reasons say already is not repeated."""
+    said = " ".join(refused)
+    return [[Mark("bad", short(cause, 500))] for cause in lines if cause not in said]
