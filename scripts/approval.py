@@ -14,7 +14,6 @@ reads   ENVIRONMENT (GitHub's, production by default) DIGEST (what was approved;
 """
 
 import re
-import tempfile
 from collections import Counter
 from typing import Any
 
@@ -23,18 +22,7 @@ from lib.kosli import Told, attest, attested, read_attestations
 from lib.model import Review
 from lib.processes import stop_on_signals
 from lib.settings import release_trail, settings, this_run, variable
-from lib.streams import (
-    KosliFailed,
-    Refused,
-    Unusable,
-    no_arguments,
-    printable,
-    read_document,
-    run,
-    to_json,
-    typed,
-    write_json,
-)
+from lib.streams import KosliFailed, Refused, Unusable, no_arguments, printable, read_document, run, typed, write_json
 
 
 def approvals(document: Any, environment: str) -> list[Review]:
@@ -109,11 +97,9 @@ def main(argv: list[str]) -> int:
         "state": "approved",
         "approvers": [{"approver": review.user.login, "comment": review.comment or ""} for review in found],
     }
-    with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        file.write(to_json(data))
-        file.flush()
-        command = ("generic", "--name", "approval", "--compliant=true", "--repo-root", ROOT, "--user-data", file.name)
-        attest([Told(attested("approval", "generic", compliant=True), (*command, "--annotate", f"digest={digest}"))])
+    command = ("generic", "--name", "approval", "--compliant=true", "--annotate", f"digest={digest}")
+    facts = attested("approval", "generic", compliant=True)
+    attest([Told(facts, (*command, "--repo-root", ROOT), documents=(("--user-data", data),))])
     write_json(data)
     return 0
 

@@ -13,11 +13,8 @@ reads   RELEASE_FLOW RELEASE_TRAIL (begun before, scripts/begin_trail.py) GATE_J
     make -s promotions | RELEASE_TRAIL=run-42 scripts/attest.py
 """
 
-import os
 import re
-import tempfile
 from collections import Counter
-from typing import Any
 
 from lib import ROOT
 from lib.changes import read_changes
@@ -27,7 +24,7 @@ from lib.processes import stop_on_signals
 from lib.releases import digest, fields_of, read_reasons, read_release
 from lib.rules import github
 from lib.settings import this_run, variable
-from lib.streams import Unusable, no_arguments, printable, read_document, run, to_json, write_json
+from lib.streams import Unusable, no_arguments, printable, read_document, run, write_json
 
 MOST_CHANGES = 1000
 LONGEST_DESCRIPTION = 1000
@@ -51,23 +48,23 @@ def artifacts(release: list[Promotion]) -> list[Told]:
     ]
 
 
-def promotions(release: list[Promotion], folder: str) -> list[Told]:
+def promotions(release: list[Promotion]) -> list[Told]:
     """Return how to attest each promotion."""
     return [
         Told(
             attested(f"{name}.promotion", "promotion", promotion.incoming_fingerprint),
             (
                 *("custom", "--type", "promotion", "--name", f"{name}.promotion"),
-                *("--fingerprint", promotion.incoming_fingerprint),
-                *("--attestation-data", write_file(folder, f"{name}.json", promotion.fields), "--repo-root", ROOT),
+                *("--fingerprint", promotion.incoming_fingerprint, "--repo-root", ROOT),
                 *annotation("deployment_diff_URL", promotion.deployment_diff_url),
             ),
+            documents=(("--attestation-data", promotion.fields),),
         )
         for promotion, name in zip(release, names(release), strict=True)
     ]
 
 
-def whole_release(release: list[Promotion], found: list[Change] | None, refused: str, folder: str) -> Told:
+def whole_release(release: list[Promotion], found: list[Change] | None, refused: str) -> Told:
     """Return how to attest the release as a whole, with how many commits come in, and why holds were passed."""
     triples = [{key: fields[key] for key in TRIPLE} for fields in fields_of(release)]
     data = {"refused": refused, "digest": digest(release), "count": len(release), "promotions": triples}
@@ -82,13 +79,13 @@ def whole_release(release: list[Promotion], found: list[Change] | None, refused:
         (
             *("generic", "--name", "release", f"--compliant={'false' if refused else 'true'}"),
             *("--description", printable(what)[:LONGEST_DESCRIPTION], "--repo-root", ROOT),
-            *("--user-data", write_file(folder, "release", data)),
             *(
                 argument
                 for promotion, key in zip(release, keys, strict=True)
                 for argument in annotation(key.replace("-", "_"), promotion.deployment_diff_url)
             ),
         ),
+        documents=(("--user-data", data),),
     )
 
 
@@ -131,14 +128,6 @@ def build_url(promotion: Promotion) -> str:
     return f"{repository}/actions/runs/{run_id}" if run_id else promotion.incoming_commit_url
 
 
-def write_file(folder: str, name: str, data: Any) -> str:
-    """Write data for the CLI to read, and return the file's path."""
-    path = os.path.join(folder, name)
-    with open(path, "wb") as file:
-        file.write(to_json(data))
-    return path
-
-
 def read_refused() -> list[Promotion]:
     """Return the release that was refused, [] when there is none: whoever refused it may have printed nothing."""
     try:
@@ -165,10 +154,9 @@ def main(argv: list[str]) -> int:
     release = read_refused() if refused else read_release(read_document())
     stop_on_signals()
     require_settings()
-    with tempfile.TemporaryDirectory() as folder:
-        of_release = whole_release(release, known_changes(release, refused), refused, folder)
-        phases = [[of_release]] if refused else [artifacts(release), promotions(release, folder), [of_release]]
-        attest(*phases)
+    of_release = whole_release(release, known_changes(release, refused), refused)
+    phases = [[of_release]] if refused else [artifacts(release), promotions(release), [of_release]]
+    attest(*phases)
     write_json([told.facts for phase in phases for told in phase])
     return 0
 

@@ -10,7 +10,6 @@ reads   DIGEST RELEASE_FLOW RELEASE_TRAIL KOSLI_... and EVIDENCE: a folder to at
 """
 
 import os
-import tempfile
 
 from lib import ROOT
 from lib.kosli import Told, attest, attested
@@ -18,7 +17,7 @@ from lib.model import Outcome, Promotion
 from lib.processes import stop_on_signals
 from lib.releases import digest, read_approved
 from lib.settings import this_run
-from lib.streams import one_file, parse, read_bytes, run, to_json, typed, write_json
+from lib.streams import one_file, parse, read_bytes, run, typed, write_json
 
 
 def landed(approved: list[Promotion], outcomes: list[Outcome]) -> int:
@@ -36,16 +35,11 @@ def main(argv: list[str]) -> int:
     data = {"digest": digest(approved), "landed": count, "count": len(approved), "outcomes": outcomes}
     compliant = bool(outcomes) and count == len(approved)
     stop_on_signals()
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "outcome.json")
-        with open(path, "wb") as file:
-            file.write(to_json(data))
-        command = ("generic", "--name", "outcome", f"--compliant={'true' if compliant else 'false'}")
-        said = f"{count} of {len(approved)} have landed"
-        evidence = os.path.abspath(this_run().evidence) if this_run().evidence else ""
-        attachments = ("--attachments", evidence) if evidence else ()
-        arguments = (*command, "--description", said, "--user-data", path, "--repo-root", ROOT, *attachments)
-        attest([Told(attested("outcome", "generic", compliant=compliant), arguments)])
+    command = ("generic", "--name", "outcome", f"--compliant={'true' if compliant else 'false'}", "--repo-root", ROOT)
+    said = ("--description", f"{count} of {len(approved)} have landed")
+    attachments = ("--attachments", os.path.abspath(this_run().evidence)) if this_run().evidence else ()
+    facts = attested("outcome", "generic", compliant=compliant)
+    attest([Told(facts, (*command, *said, *attachments), documents=(("--user-data", data),))])
     write_json(data)
     return 0
 

@@ -346,6 +346,33 @@ def test_a_write_that_was_swallowed_is_no_success(world: World, script: str, fau
     assert (ran.code, ran.out) == (3, b""), ran.err
 
 
+AGAIN = {
+    "a refusal after a proposal": ("attest.py", [], "release.json", "release.json", str(ROOT / "README.md")),
+    "a second approval": ("approval.py", [], "reviews.json", "more-reviews.json", ""),
+    "an outcome of a second attempt": ("outcome.py", ["../release.json"], "outcomes.json", "landed.json", ""),
+}
+
+
+@pytest.mark.parametrize(("script", "arguments", "first", "second", "reasons"), AGAIN.values(), ids=AGAIN)
+def test_an_earlier_attestation_of_the_same_name_is_not_what_was_told(
+    world: World, script: str, arguments: list[str], first: str, second: str, reasons: str
+) -> None:
+    release = json.loads(release_of("runner-ci"))[0]
+    landed = {"flow": "runner-ci", "fingerprint": release["incoming_fingerprint"], "outcome": "landed", "running": []}
+    files = {"reviews.json": [REVIEW], "more-reviews.json": [REVIEW, REVIEW], "outcomes.json": []}
+    for name, document in {**files, "landed.json": [{**landed, "snapshot_id": "aws-prod#1"}]}.items():
+        (world.home / name).write_text(json.dumps(document))
+    digest = {"DIGEST": "0" * 64} if script == "approval.py" else {}
+    world.done(script, *arguments, stdin=(world.home / first).read_bytes(), **digest)
+    again = {**digest, "REASONS": reasons}
+    world.change(faults=[{"method": "POST", "login": True}])
+    ran = world.run(script, *arguments, stdin=(world.home / second).read_bytes(), **again)
+    assert (ran.code, ran.out) == (3, b""), ran.err
+    assert b"the trail does not hold what Kosli was told" in ran.err
+    world.change(faults=[])
+    world.done(script, *arguments, stdin=(world.home / second).read_bytes(), **again)
+
+
 # Nothing lives on
 
 

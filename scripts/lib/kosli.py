@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from lib import ROOT, processes
 from lib.model import Attestation, Attested, Trail
 from lib.settings import release_trail, settings, variable
-from lib.streams import LONGEST_VALUE, KosliFailed, Unusable, parse, printable, say, typed
+from lib.streams import LONGEST_VALUE, KosliFailed, Unusable, parse, printable, say, to_json, typed
 
 PASSED = (
     *("PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"),
@@ -47,11 +47,15 @@ class Answer(NamedTuple):
 
 
 class Told(NamedTuple):
-    """Something to attest: what it is for a person, as what the trail holds it, and the command that says it."""
+    """Something to attest: as what the trail holds it, and the command that says it.
+
+    `documents`: the flags of the command that take a file, each with the JSON data for that file.
+    """
 
     facts: Attested
     arguments: tuple[str, ...]
     passing: tuple[str, ...] = ()
+    documents: tuple[tuple[str, Any], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.facts.name} ({self.facts.type})"
@@ -166,9 +170,15 @@ def attest(*phases: list[Told]) -> None:
 
     def attest_one(told: Told) -> str:
         states[str(told)] = "failed"  # until it is known better: Kosli may have it all the same
+        arguments = ["attest", *told.arguments, "--flow", told.facts.flow, "--trail", told.facts.trail]
         try:
-            arguments = ("attest", *told.arguments, "--flow", told.facts.flow, "--trail", told.facts.trail)
-            tell(*arguments, passing=told.passing)
+            with tempfile.TemporaryDirectory() as folder:
+                for flag, document in told.documents:
+                    path = os.path.join(folder, f"{flag}.json")
+                    with open(path, "wb") as file:
+                        file.write(to_json(document))
+                    arguments += (flag, path)
+                tell(*arguments, passing=told.passing)
         except KosliFailed as error:
             return error.causes[0]
         states[str(told)] = "attested"
@@ -190,26 +200,31 @@ def attest(*phases: list[Told]) -> None:
 
 
 def missing_in_trail(wanted: list[Told]) -> list[Told]:
-    """Return what was attested and is not in its trail."""
+    """Return what was attested and is not in its trail. An earlier attestation of the same name is not it."""
     facts = wanted[0].facts
     status = read_trail(facts.flow, facts.trail).compliance_status
-    there = {("", each.attestation_name) for each in status.attestations_statuses or () if each.status == "COMPLETE"}
-    fingerprints = {}
-    for name, artifact in (status.artifacts_statuses or {}).items():
-        fingerprints[name] = artifact.artifact_fingerprint
-        there |= {(name, e.attestation_name) for e in artifact.attestations_statuses or () if e.status == "COMPLETE"}
-    lost = []
-    for told in wanted:
-        artifact_name, dot, name = told.facts.name.rpartition(".")
+    artifacts = status.artifacts_statuses or {}
+
+    def is_there(told: Told) -> bool:
         if told.facts.type == "artifact":
-            found = fingerprints.get(told.facts.name) == told.facts.fingerprint
-        else:
-            found = (artifact_name, name) in there and (
-                not dot or fingerprints[artifact_name] == told.facts.fingerprint
-            )
-        if not found:
-            lost.append(told)
-    return lost
+            return told.facts.name in artifacts and same_artifact(told.facts.name, told)
+        artifact, dot, name = told.facts.name.rpartition(".")
+        if dot and (artifact not in artifacts or not same_artifact(artifact, told)):
+            return False
+        statuses = artifacts[artifact].attestations_statuses if dot else status.attestations_statuses
+        found = [each for each in statuses or () if each.attestation_name == name and each.status == "COMPLETE"]
+        if told.facts.compliant is not None:
+            found = [each for each in found if each.is_compliant == told.facts.compliant]
+        return bool(found) and all(has_data(told, data) for flag, data in told.documents if flag == "--user-data")
+
+    def same_artifact(name: str, told: Told) -> bool:
+        return artifacts[name].artifact_fingerprint == told.facts.fingerprint
+
+    def has_data(told: Told, data: Any) -> bool:
+        known = read_attestations(told.facts.flow, told.facts.trail, told.facts.name)
+        return parse(to_json(data), "its data") in [each.user_data for each in known]
+
+    return [told for told in wanted if not is_there(told)]
 
 
 def attested(name: str, kind: str, fingerprint: str = "", compliant: bool | None = None) -> Attested:
