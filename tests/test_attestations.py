@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from conftest import ROOT
-from worlds import World, release_of, set_up
+from worlds import World, release_of
 
 import pytest
 
@@ -21,9 +21,7 @@ NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9\-_]*")
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     """The release flow, the type and the trail are there."""
-    world = World(tmp_path)
-    world.write(set_up())
-    return world
+    return World(tmp_path, "settled set-up")
 
 
 def released(world: World, fixture: str, **variables: str) -> list[dict[str, Any]]:

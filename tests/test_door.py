@@ -14,7 +14,7 @@ from typing import Any
 
 from conftest import ROOT
 from lib import kosli
-from worlds import CHILD, FLOOD, STUBBORN, TOKEN, Ran, World, release_of, set_up, wait_for
+from worlds import CHILD, FLOOD, STUBBORN, TOKEN, Ran, World, release_of, wait_for
 
 import pytest
 
@@ -30,8 +30,7 @@ READS = ("snapshots.py", "gate.py", "verify.py")
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     """A world in which all is set up, with a release of one promotion in a file."""
-    world = World(tmp_path)
-    world.write(set_up())
+    world = World(tmp_path, "settled set-up")
     (tmp_path / "release.json").write_bytes(release_of("runner-ci"))
     return world
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from conftest import ROOT
-from worlds import World, release_of, set_up
+from worlds import World, release_of
 
 import pytest
 
@@ -46,9 +46,7 @@ REVIEW = {"state": "approved", "comment": "go", "user": {"login": "ada"}, "envir
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     """Return a world in which all is set up."""
-    world = World(tmp_path)
-    world.write(set_up())
-    return world
+    return World(tmp_path, "settled set-up")
 
 
 def run(world: World, script: str, **variables: str) -> tuple[int, bytes, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from conftest import ROOT, environment
 from test_door import SCRIPTS, needs_proc
-from worlds import STUBBORN, World, release_of, set_up, wait_for
+from worlds import STUBBORN, World, release_of, wait_for
 
 import pytest
 
@@ -26,8 +26,7 @@ import pytest
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_no_question_outlives_a_signal(script: str, sent: signal.Signals, tmp_path: Path) -> None:
     """The CLI hangs, ignores SIGTERM and has a child: all are gone, nothing is printed, the exit code says it."""
-    world = World(tmp_path)
-    world.write(set_up())
+    world = World(tmp_path, "settled set-up")
     world.before_kosli(STUBBORN)
     (tmp_path / "release.json").write_bytes(release_of("runner-ci"))
     review = {"state": "approved", "comment": "", "user": {"login": "ada"}, "environments": [{"name": "production"}]}
@@ -70,8 +69,7 @@ def test_releases_at_once_in_one_checkout(tmp_path: Path) -> None:
 
 
 def test_releases_at_once_are_attested_each_in_its_own_trail(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    world.write(set_up())
+    world = World(tmp_path, "settled set-up")
     flows = ["runner-ci", "saver-ci", "web-ci"]
     for flow in flows:
         assert world.run("begin_trail.py", RELEASE_TRAIL=f"run-{flow}").code == 0

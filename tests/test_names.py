@@ -13,7 +13,7 @@ from conftest import ROOT
 from forked import Forked
 from lib.commit_urls import commit_page, compare_page, parse
 from test_hostile import problems, wrong_lines
-from worlds import World, set_up
+from worlds import World
 
 import pytest
 
@@ -140,8 +140,7 @@ def test_lines(release: bytes, forked: Forked) -> None:
 
 def test_annotations(release: bytes, tmp_path: Path) -> None:
     """What Kosli keeps of a release has each link whole, under keys and names that Kosli takes."""
-    world = World(tmp_path)
-    world.write(set_up())
+    world = World(tmp_path, "settled set-up")
     world.done("attest.py", stdin=release)
     promotions = json.loads(release)
     trail = world.read()["flows"]["production-promotion"]["trails"]["run-42"]

@@ -8,10 +8,12 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from worlds import TOKEN, World, release_of, set_up
+from conftest import ROOT
+from worlds import TOKEN, World, release_of
 
 import pytest
 
+FIXTURE = ROOT / "fixtures" / "release-of-runner.json"
 # Keys that the live service's answers have, as far as the project or the CLI reads them.
 DIFF = {"snappish1", "snappish2", "changed", "not-changed"}
 ROW = {"fingerprint", "name", "flow", "commit_url", "most_recent_timestamp", "instance_count"}
@@ -46,8 +48,7 @@ ATTESTATION |= {"target_artifacts", "html_url", "flow_name", "trail_name"}
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     """Return a world with a release in its trail."""
-    world = World(tmp_path)
-    world.write(set_up())
+    world = World(tmp_path, "settled set-up")
     world.done("begin_trail.py")
     world.done("attest.py", stdin=release_of("runner-ci"))
     return world
@@ -121,6 +122,22 @@ def test_a_swallowed_write_changes_nothing(world: World) -> None:
     world.change(faults=[{"status": 500, "applied": True}])
     world.run("begin_trail.py", RELEASE_TRAIL="run-44")
     assert "run-44" in world.read()["flows"]["production-promotion"]["trails"]
+
+
+def test_a_world_that_is_set_up_is_what_the_script_makes(tmp_path_factory: pytest.TempPathFactory) -> None:
+    worlds = [World(tmp_path_factory.mktemp("one"), name) for name in ("settled set-up", "settled")]
+    worlds[1].done("kosli_setup.py")
+    one, other = (world.read() for world in worlds)
+    flows = [each["flows"]["production-promotion"] for each in (one, other)]
+    assert flows[0]["template"] == flows[1]["template"]
+    assert flows[0]["trails"].keys() == flows[1]["trails"].keys()
+    types = [each["attestation_types"]["promotion"]["versions"][0] for each in (one, other)]
+    assert types[0] == {key: value for key, value in types[1].items() if key != "description"}
+
+
+def test_the_release_of_the_fixture_is_that_of_the_world(world: World) -> None:
+    diff = world.done("snapshots.py")
+    assert world.done("promotions.py", stdin=diff, FLOWS="runner-ci", KOSLI_ORG="") == FIXTURE.read_bytes()
 
 
 def test_worlds_keep_to_themselves(world: World, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -41,7 +41,7 @@ class World:
         for folder in (home / "cwd", home / "tmp"):
             folder.mkdir()
         made = subprocess.run(
-            ["bash", "-c", f". fixtures/use-service {name} && env -0"],
+            ["bash", "-c", f". fixtures/use-service '{name}' && env -0"],
             cwd=ROOT,
             env=environment(home),
             capture_output=True,
@@ -117,15 +117,6 @@ class World:
             except OSError:
                 pass
         return found
-
-
-@cache
-def set_up() -> dict[str, Any]:
-    """Return a settled world in which the release flow, the type and the trail are there."""
-    with tempfile.TemporaryDirectory() as home:
-        world = World(Path(home))
-        world.done("kosli_setup.py")
-        return world.read()
 
 
 @cache
