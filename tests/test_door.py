@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,78 +13,41 @@ from typing import Any
 
 from conftest import ROOT
 from lib import kosli
-from worlds import CHILD, FLOOD, STUBBORN, TOKEN, Ran, World, release_of, wait_for
+from worlds import (
+    CHILD,
+    FLOOD,
+    GITHUB_TOKEN,
+    REVIEW,
+    STUBBORN,
+    TO_KOSLI,
+    TOKEN,
+    Ran,
+    World,
+    ready,
+    release_of,
+    use,
+    wait_for,
+)
 
 import pytest
 
 needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self/environ"), reason="needs /proc to see processes")
 SECOND_TOKEN = "Qy3GdU6jBt1HsN8wFz0E"
-GITHUB_TOKEN = "Vk4MxA9eJr5PiC2oLu7S"
 HOSTS = "HOST,HOST"  # HOST becomes the service's address
-HEAD = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-REVIEW = {"state": "approved", "comment": "go", "user": {"login": "ada"}, "environments": [{"name": "production"}]}
 READS = ("snapshots.py", "gate.py", "verify.py")
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     """A world in which all is set up, with a release of one promotion in a file."""
-    world = World(tmp_path, "settled set-up")
-    (tmp_path / "release.json").write_bytes(release_of("runner-ci"))
-    return world
+    return ready(tmp_path)
 
 
-# Every script that talks to Kosli: its arguments, what it reads, its own settings.
-SCRIPTS: dict[str, tuple[list[str], str, dict[str, str]]] = {
-    "snapshots.py": ([], "", {}),
-    "gate.py": (["aws-beta", "aws-prod"], "release.json", {}),
-    "attest.py": ([], "release.json", {}),
-    "attest.py refused": ([], "release.json", {"REASONS": str(ROOT / "README.md")}),
-    "doctor.py": ([], "", {}),
-    "kosli_setup.py": ([], "", {}),
-    "begin_trail.py": ([], "", {}),
-    "approval.py": ([], "reviews.json", {"DIGEST": "0" * 64}),
-    "verify.py": (["../release.json"], "", {"VERIFY_TIMEOUT": "0", "VERIFY_INTERVAL": "0"}),
-    "record.py": (["aws-beta"], "", {"RECORDED": "beta"}),
-    "outcome.py": (["../release.json"], "outcomes.json", {}),
-    "known_release.py": (["../release.json"], "", {"ROLLBACK_OF": "42"}),
-    "attest_build.py": (
-        [],
-        "",
-        {
-            "BUILD_FLOW": "saver-ci",
-            "ARTIFACT_NAME": "saver",
-            "IMAGE": "registry.example/saver:1",
-            "FINGERPRINT": "1" * 64,
-            "COMMIT_SHA": HEAD,
-            "GITHUB_REPOSITORY": "cyber-dojo/saver",
-            "GITHUB_SERVER_URL": "HOST",
-            "GITHUB_RUN_ID": "70",
-            "KOSLI_GITHUB_TOKEN": GITHUB_TOKEN,
-            "REPO_ROOT": str(ROOT),
-        },
-    ),
-}
-
-
-def run_all(world: World, **variables: str) -> dict[str, Ran]:
-    """Run every script that talks to Kosli, side by side."""
-    (world.home / "reviews.json").write_text(json.dumps([REVIEW]))
-    (world.home / "outcomes.json").write_text("")
-
-    def one(name: str) -> Ran:
-        arguments, reads, more = SCRIPTS[name]
-        stdin = (world.home / reads).read_bytes() if reads else b""
-        settings = {k: v.replace("HOST", world.variables["KOSLI_HOST"]) for k, v in {**variables, **more}.items()}
-        return world.run(name.split()[0], *arguments, stdin=stdin, **settings)
-
+def run_all(world: World, *names: str, **variables: str) -> dict[str, Ran]:
+    """Run scripts that talk to Kosli side by side: those that are named, or all."""
     with ThreadPoolExecutor() as pool:
-        return dict(zip(SCRIPTS, pool.map(one, SCRIPTS)))
-
-
-def test_these_are_all_the_scripts_that_talk_to_kosli() -> None:
-    users = {path.name for path in (ROOT / "scripts").glob("*.py") if "from lib.kosli import" in path.read_text()}
-    assert users == {name.split()[0] for name in SCRIPTS}
+        names = names or tuple(TO_KOSLI)
+        return dict(zip(names, pool.map(lambda name: use(world, name, **variables), names), strict=True))
 
 
 # The token
@@ -114,6 +76,13 @@ def says(text: str, code: int = 0) -> str:
 
 FAILURES: dict[str, Situation] = {
     "the server echoes the token": (ECHO, "", {}),
+    "an answer that holds it": (
+        [{"merge": {"compliant": False, "html_url": TOKEN, "policy_evaluations": [DOCUMENT]}}],
+        "",
+        {},
+    ),
+}
+FAILURES_AT_THE_DOOR: dict[str, Situation] = {
     "a crash that echoes it": (ECHO, '"$kosli" "$@"; exit 2', {}),
     "it dies by a signal after it has echoed it": (ECHO, '"$kosli" "$@"; kill -KILL $$', {}),
     "a server of several that fails": (
@@ -130,11 +99,6 @@ FAILURES: dict[str, Situation] = {
     "garbage in which the 400th character is within it": ([], says("x" * 390 + TOKEN, 1), {}),
     "garbage in which the 4096th character is within it": ([], says(" " * 4086 + TOKEN + " x"), {}),
     "a long token": (ECHO, says(LONG_TOKEN * 20), {"KOSLI_API_TOKEN": LONG_TOKEN}),
-    "an answer that holds it": (
-        [{"merge": {"compliant": False, "html_url": TOKEN, "policy_evaluations": [DOCUMENT]}}],
-        "",
-        {},
-    ),
     "an answer about it": ([{"merge": {"fingerprint": TOKEN}}], '"$kosli" "$@"; exit 1', {}),
     "a version that is it": ([], says(TOKEN, 1), {}),
     "half an answer": ([{"cut": True}], "", {}),
@@ -151,7 +115,8 @@ FAILURES: dict[str, Situation] = {
 
 @pytest.mark.parametrize("situation", SUCCESSES)
 def test_the_token_is_nowhere_in_success(world: World, situation: str) -> None:
-    ran = look_for_the_token(world, *SUCCESSES[situation])
+    names = () if situation == "all is well" else ("snapshots.py", "gate.py", "attest.py", "verify.py")
+    ran = look_for_the_token(world, *SUCCESSES[situation], *names)
     assert {name: one.code for name, one in ran.items()} == {**dict.fromkeys(ran, 0), "verify.py": 1}
 
 
@@ -161,12 +126,21 @@ def test_the_token_is_nowhere_in_failure(world: World, situation: str) -> None:
     assert 0 not in {ran[name].code for name in READS}
 
 
-def look_for_the_token(world: World, faults: Any, before_kosli: str, variables: dict[str, str]) -> dict[str, Ran]:
-    """Run every script, and assert that no piece of a token is anywhere that others can see."""
+@pytest.mark.parametrize("situation", FAILURES_AT_THE_DOOR)
+def test_the_token_is_nowhere_in_a_failure_at_the_door(world: World, situation: str) -> None:
+    """One script that shows what the CLI printed, and one that judges it."""
+    ran = look_for_the_token(world, *FAILURES_AT_THE_DOOR[situation], "snapshots.py", "gate.py")
+    assert 0 not in {one.code for one in ran.values()}
+
+
+def look_for_the_token(
+    world: World, faults: Any, before_kosli: str, variables: dict[str, str], *names: str
+) -> dict[str, Ran]:
+    """Run scripts, and assert that no piece of a token is anywhere that others can see."""
     world.change(faults=faults)
     world.before_kosli(f"{WRITE_DOWN}\n{before_kosli}")
     before = sorted(os.listdir(ROOT / "kosli"))
-    ran = run_all(world, **variables)
+    ran = run_all(world, *names, **variables)
     world.change(faults=[])
     world.before_kosli("")
     assert sorted(os.listdir(ROOT / "kosli")) == before
@@ -328,7 +302,7 @@ SWALLOWED = {"a login page": {"login": True}, "200 and a page": {"body": "<html>
 @pytest.mark.parametrize("fault", SWALLOWED.values(), ids=SWALLOWED)
 @pytest.mark.parametrize(
     "script",
-    [name for name in SCRIPTS if name.startswith(("attest", "kosli_setup", "begin_trail", "approval", "outcome"))],
+    [name for name in TO_KOSLI if name.startswith(("attest", "kosli_setup", "begin_trail", "approval", "outcome"))],
 )
 def test_a_write_that_was_swallowed_is_no_success(world: World, script: str, fault: dict[str, Any]) -> None:
     """The CLI takes the proxy's page for Kosli's yes: only reading back tells."""
@@ -336,12 +310,7 @@ def test_a_write_that_was_swallowed_is_no_success(world: World, script: str, fau
     if script in ("kosli_setup.py", "begin_trail.py"):
         world.change(flows={})
     world.change(faults=[{"method": "POST", **fault}, {"method": "PUT", **fault}])
-    (world.home / "reviews.json").write_text(json.dumps([REVIEW]))
-    (world.home / "outcomes.json").write_text("")
-    arguments, reads, more = SCRIPTS[script]
-    stdin = (world.home / reads).read_bytes() if reads else b""
-    settings = {k: v.replace("HOST", world.variables["KOSLI_HOST"]) for k, v in more.items()}
-    ran = world.run(script.split()[0], *arguments, stdin=stdin, **settings)
+    ran = use(world, script)
     assert (ran.code, ran.out) == (3, b""), ran.err
 
 
@@ -454,8 +423,8 @@ def test_one_call_that_dies_takes_no_other_with_it(world: World) -> None:
 
 
 def test_answers_of_calls_side_by_side_are_not_mixed_up(world: World) -> None:
-    names = ("aws-beta#4753", "aws-beta#4754", "aws-prod#3547", "aws-prod#3548")
-    pairs = [(one, two) for one in names for two in names]
+    beta, prod = ("aws-beta#4753", "aws-beta#4754"), ("aws-prod#3547", "aws-prod#3548")
+    pairs = [pair for one in beta for two in prod for pair in ((one, two), (two, one))]
 
     def ask(pair: tuple[str, str]) -> tuple[str, str]:
         diff = json.loads(world.done("snapshots.py", FROM_ENV=pair[0], TO_ENV=pair[1]))

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from conftest import ROOT, environment
-from test_door import SCRIPTS, needs_proc
-from worlds import STUBBORN, World, release_of, wait_for
+from test_door import needs_proc
+from worlds import STUBBORN, TO_KOSLI, World, release_of, wait_for
 
 import pytest
 
@@ -23,7 +23,7 @@ import pytest
 
 @needs_proc
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT], ids=lambda sent: sent.name)
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", TO_KOSLI)
 def test_no_question_outlives_a_signal(script: str, sent: signal.Signals, tmp_path: Path) -> None:
     """The CLI hangs, ignores SIGTERM and has a child: all are gone, nothing is printed, the exit code says it."""
     world = World(tmp_path, "settled set-up")
@@ -32,7 +32,7 @@ def test_no_question_outlives_a_signal(script: str, sent: signal.Signals, tmp_pa
     review = {"state": "approved", "comment": "", "user": {"login": "ada"}, "environments": [{"name": "production"}]}
     (tmp_path / "reviews.json").write_text(json.dumps([review]))
     (tmp_path / "outcomes.json").write_text("")
-    arguments, stdin, variables = SCRIPTS[script]
+    arguments, stdin, variables = TO_KOSLI[script]
     process = world.start(script.split()[0], *arguments, **variables)
     process.stdin.write((tmp_path / stdin).read_bytes() if stdin else b"")
     process.stdin.close()

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from conftest import ROOT, environment
@@ -125,6 +126,64 @@ def release_of(*flows: str) -> bytes:
     with tempfile.TemporaryDirectory() as home:
         world = World(Path(home))
         return world.done("promotions.py", stdin=world.done("snapshots.py"), FLOWS=" ".join(flows))
+
+
+class Use(NamedTuple):
+    """How a script that talks to Kosli is run: its arguments, the file that it reads on stdin, its own settings."""
+
+    arguments: tuple[str, ...] = ()
+    reads: str = ""
+    settings: Mapping[str, str] = MappingProxyType({})
+
+
+REVIEW = {"state": "approved", "comment": "go", "user": {"login": "ada"}, "environments": [{"name": "production"}]}
+GITHUB_TOKEN = "Vk4MxA9eJr5PiC2oLu7S"
+HEAD = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+# HOST becomes the service's address.
+OF_A_BUILD = {
+    "BUILD_FLOW": "saver-ci",
+    "ARTIFACT_NAME": "saver",
+    "IMAGE": "registry.example/saver:1",
+    "FINGERPRINT": "1" * 64,
+    "COMMIT_SHA": HEAD,
+    "GITHUB_REPOSITORY": "cyber-dojo/saver",
+    "GITHUB_SERVER_URL": "HOST",
+    "GITHUB_RUN_ID": "70",
+    "KOSLI_GITHUB_TOKEN": GITHUB_TOKEN,
+    "REPO_ROOT": str(ROOT),
+}
+TO_KOSLI = {
+    "snapshots.py": Use(),
+    "gate.py": Use(("aws-beta", "aws-prod"), "release.json"),
+    "attest.py": Use((), "release.json"),
+    "attest.py refused": Use((), "release.json", {"REASONS": str(ROOT / "README.md")}),
+    "doctor.py": Use(),
+    "kosli_setup.py": Use(),
+    "begin_trail.py": Use(),
+    "approval.py": Use((), "reviews.json", {"DIGEST": "0" * 64}),
+    "verify.py": Use(("../release.json",), "", {"VERIFY_TIMEOUT": "0", "VERIFY_INTERVAL": "0"}),
+    "record.py": Use(("aws-beta",), "", {"RECORDED": "beta"}),
+    "outcome.py": Use(("../release.json",)),
+    "known_release.py": Use(("../release.json",), "", {"ROLLBACK_OF": "42"}),
+    "attest_build.py": Use((), "", OF_A_BUILD),
+}
+
+
+def ready(home: Path) -> World:
+    """Return a world that is set up, with the files that the scripts of TO_KOSLI read."""
+    world = World(home, "settled set-up")
+    (home / "release.json").write_bytes(release_of("runner-ci"))
+    (home / "reviews.json").write_text(json.dumps([REVIEW]))
+    return world
+
+
+def use(world: World, name: str, **variables: str) -> Ran:
+    """Run a script of TO_KOSLI as it is used, in a world that is ready."""
+    arguments, reads, settings = TO_KOSLI[name]
+    stdin = (world.home / reads).read_bytes() if reads else b""
+    host = world.variables["KOSLI_HOST"]
+    settings = {key: value.replace("HOST", host) for key, value in {**variables, **settings}.items()}
+    return world.run(name.split()[0], *arguments, stdin=stdin, **settings)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
