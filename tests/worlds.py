@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -118,6 +119,11 @@ class World:
             except OSError:
                 pass
         return found
+
+
+def set_up() -> dict[str, Any]:
+    """Return what a world that is set up has beside that of another one."""
+    return runpy.run_path(str(ROOT / "fixtures" / "kosli_service" / "compose.py"))["part"]("set-up")
 
 
 @cache
