@@ -25,6 +25,10 @@ AZURE_BEYOND_ASCII = "https://dev.azure.com/acme/Caf%C3%A9%20%26%20Bar%20%28new%
 VISUAL_STUDIO = "https://acme.visualstudio.com/Shop/_git/cart"
 CODE_COMMIT = "https://eu-west-1.console.aws.amazon.com/codesuite/codecommit/repositories/cart"
 CODE_COMMIT_CLONE = "https://git-codecommit.eu-west-1.amazonaws.com/v1/repos/cart"
+GOV_CLOUD = "https://us-gov-west-1.console.amazonaws-us-gov.com/codesuite/codecommit/repositories/cart"
+GOV_CLOUD_CLONE = "https://git-codecommit.us-gov-west-1.amazonaws.com/v1/repos/cart"
+CHINA = "https://cn-north-1.console.amazonaws.cn/codesuite/codecommit/repositories/cart"
+CHINA_CLONE = "https://git-codecommit.cn-north-1.amazonaws.com.cn/v1/repos/cart"
 SOURCEHUT = "https://git.sr.ht/~dora/cart"
 AZURE_SERVER = "https://tfs.acme.example/tfs/Collection/Shop/_git/cart"
 
@@ -139,6 +143,16 @@ def test_what_follows_the_sha_says_nothing(name: str, ending: str) -> None:
             f"https://console.aws.amazon.com/codesuite/codecommit/repositories/cart/commit/{NEW}?region=eu-west-1",
             f"{CODE_COMMIT}/commit/{NEW}?region=eu-west-1",
         ),
+        (f"{GOV_CLOUD_CLONE}/commit/{NEW}", f"{GOV_CLOUD}/commit/{NEW}?region=us-gov-west-1"),
+        (
+            f"{GOV_CLOUD.replace('us-gov-west-1.', '')}/commit/{NEW}?region=us-gov-west-1",
+            f"{GOV_CLOUD}/commit/{NEW}?region=us-gov-west-1",
+        ),
+        (f"{CHINA_CLONE}/commit/{NEW}", f"{CHINA}/commit/{NEW}?region=cn-north-1"),
+        (
+            f"{CHINA.replace('cn-north-1.', '')}/commit/{NEW}?region=cn-north-1",
+            f"{CHINA}/commit/{NEW}?region=cn-north-1",
+        ),
         (
             f"https://dev.azure.com/acme/Caf\u00e9 & Bar (new)/_git/cart/commit/{NEW}",
             f"{AZURE_BEYOND_ASCII}/commit/{NEW}",
@@ -188,6 +202,8 @@ def test_a_sha_has_40_or_64_digits() -> None:
         (f"{SOURCEHUT}/commit/", SOURCEHUT),
         (f"{CODE_COMMIT}/commit/", CODE_COMMIT_CLONE),
         (f"{CODE_COMMIT_CLONE}/commit/", CODE_COMMIT_CLONE),
+        (f"{GOV_CLOUD}/commit/", GOV_CLOUD_CLONE),
+        (f"{CHINA}/commit/", CHINA_CLONE),
         (f"{DATA_CENTER}/commits/", "https://bitbucket.acme.example/scm/SHOP/cart.git"),
         ("https://bitbucket.acme.example/scm/shop/cart/commit/", "https://bitbucket.acme.example/scm/shop/cart.git"),
         (f"{DATA_CENTER_USER}/commits/", "https://bitbucket.acme.example/scm/~dora/cart.git"),
@@ -202,6 +218,14 @@ def test_of_code_commit_nothing_is_compared() -> None:
     old, new = commit(f"{CODE_COMMIT_CLONE}/commit/{OLD}"), commit(f"{CODE_COMMIT}/commit/{NEW}")
     assert same_repository(old, new)
     assert compare_page(old, new) == commit_page(new) == f"{CODE_COMMIT}/commit/{NEW}?region=eu-west-1"
+
+
+@pytest.mark.parametrize(
+    "page", [CODE_COMMIT.replace("eu-west-1", "cn-north-1"), CODE_COMMIT_CLONE.replace("eu-west-1", "cn-north-1")]
+)
+def test_no_page_leads_from_one_cloud_of_amazon_into_another(page: str) -> None:
+    """China's regions are in China's cloud only. So this is some other host's page."""
+    assert commit(f"{page}/commit/{NEW}").repository.clone == page
 
 
 def test_a_repository_of_data_center_called_browse() -> None:

@@ -52,10 +52,15 @@ _AZURE_PATH = re.compile(r"(?:[a-zA-Z0-9._~%+/ &()'!@,-]|[^\x00-\x7f])+").fullma
 _MISLEADING = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)|%(?:2f|5c|7f|[01][^/])", re.IGNORECASE | re.ASCII).search
 _DATA_CENTER = re.compile(r"(.*/)?(projects|users)/([^/]+)/repos/([^/]+)(?:/browse)?").fullmatch
 _DATA_CENTER_CLONE = re.compile(r"(.*/)?(scm)/([^/]+)/([^/]+)").fullmatch
-_CODE_COMMIT = re.compile(
-    r"([a-z0-9-]+)\.console\.aws\.amazon\.com/codesuite/codecommit/repositories/([^/]+)"
-).fullmatch
-_CODE_COMMIT_CLONE = re.compile(r"git-codecommit\.([a-z0-9-]+)\.amazonaws\.com/v1/repos/([^/]+)").fullmatch
+_CODE_COMMIT = re.compile(r"([a-z0-9-]+)\.(console\.[a-z.-]+)/codesuite/codecommit/repositories/([^/]+)").fullmatch
+_CODE_COMMIT_CLONE = re.compile(r"git-codecommit\.([a-z0-9-]+)\.(amazonaws\.[a-z.]+)/v1/repos/([^/]+)").fullmatch
+# AWS is three clouds. How a region's name begins says which, and so where its console and its git are.
+_AWS = {
+    "us-gov-": ("console.amazonaws-us-gov.com", "amazonaws.com"),
+    "cn-": ("console.amazonaws.cn", "amazonaws.com.cn"),
+    "": ("console.aws.amazon.com", "amazonaws.com"),
+}
+_CONSOLES = tuple(f"https://{console}/" for console, _ in _AWS.values())
 _REGION = re.compile(r"[?&]region=([a-z0-9-]+)").search
 _VISUAL_STUDIO = re.compile(r"([^./]+)\.visualstudio\.com(?:/defaultcollection(?=/|$))?").match
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -75,7 +80,7 @@ def parse(url: str) -> Commit | None:
     head, _, sha = page.rstrip("/").rpartition("/")
     if not _SHA(sha) or len(url) > LONGEST_URL or not url.isprintable() or " " in url[len(page) :]:
         return None
-    if head.startswith("https://console.aws.amazon.com/") and (region := _REGION(url)):
+    if head.startswith(_CONSOLES) and (region := _REGION(url)):
         head = head.replace("//", f"//{region[1]}.", 1)
     repository = _repository(head)
     return Commit(sha.lower(), repository) if repository else None
@@ -196,8 +201,11 @@ def _code_commit(reported: _Reported) -> Repository | None:
     match = _CODE_COMMIT(route) or _CODE_COMMIT_CLONE(route)
     if not match:
         return None
-    region, name = match.groups()
-    host = f"{region}.console.aws.amazon.com"
+    region, domain, name = match.groups()
+    console, git = next(domains for start, domains in _AWS.items() if region.startswith(start))
+    if domain not in (console, git):
+        return None
+    host = f"{region}.{console}"
     return Repository(
         url=f"{reported.scheme}://{host}/codesuite/codecommit/repositories/{name}",
         host=host,
@@ -207,7 +215,7 @@ def _code_commit(reported: _Reported) -> Repository | None:
         commit=f"/commit/{{sha}}?region={region}",
         compare="",
         raw="",
-        clone=f"{reported.scheme}://git-codecommit.{region}.amazonaws.com/v1/repos/{name}",
+        clone=f"{reported.scheme}://git-codecommit.{region}.{git}/v1/repos/{name}",
     )
 
 
