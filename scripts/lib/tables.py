@@ -76,9 +76,10 @@ def runs_now(promotion: Promotion, running: list[Artifact]) -> Line:
 def registry_deployed_from(promotion: Promotion, to: str) -> Line:
     """Return the registry that the deployment names, and whose it is where each environment has its own."""
     new, old = promotion.incoming, promotion.outgoing
-    if promotion.is_first or registry_of(new.name) == registry_of(old.name):
+    other = deploys_from_other_registry(promotion.incoming_snapshot_id, to)
+    if (not other and promotion.is_first) or registry_of(new.name) == registry_of(old.name):
         return [registry(new)]
-    if deploys_from_other_registry(promotion.incoming_snapshot_id, to):
+    if other and not promotion.is_first:
         return [registry(old), f"(of {environment_of(promotion.outgoing_snapshot_id)})"]
     return [registry(new), f"(of {environment_of(promotion.incoming_snapshot_id)})"]
 
