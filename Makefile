@@ -18,6 +18,9 @@ endif
 # The scripts refuse a name that nothing reads: a misspelt FLOWS must not promote everything.
 export NAMES_GIVEN_TO_MAKE := $(GIVEN)
 
+# A script that fails says why. The next ones in its pipe then read nothing, and fail without a second line.
+export PIPED_BY_MAKE := yes
+
 # With -C, make prints the names of folders on stdout. Before 4.4 only this keeps it quiet: it collects what a recipe
 # prints, and prints nothing beside it. A recipe that begins with + is exempt, and prints directly.
 AT := @

@@ -76,7 +76,7 @@ def parse(raw: bytes, source: str) -> Any:
     Stricter than json: no NaN, no number beyond 64 bits, no half of a surrogate pair, no key twice.
     """
     if not raw or raw.isspace():
-        raise Unusable(f"{source} is empty: the command before it died, or printed nothing")
+        raise Unusable(f"{source} is empty: the command that writes it failed, or printed nothing")
     try:
         text = raw.decode("utf-8")
         document = json.loads(
@@ -160,6 +160,8 @@ def read_document() -> Any:
         raw = sys.stdin.buffer.read()
     except OSError as error:
         raise Unusable(f"stdin cannot be read: {reason(error)}") from None
+    if not raw and os.environ.get("PIPED_BY_MAKE"):
+        raise Unusable  # without a word: the script before it in make's pipe has said why
     return parse(raw, "stdin")
 
 
