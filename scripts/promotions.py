@@ -106,7 +106,7 @@ def causes_of_progress(diff: Diff) -> Iterator[str]:
     for found in in_progress(diff):
         yield (
             f"{found.environment}: {printable(found.flow)}: a deployment is in progress, wait until it has settled: "
-            f"{listed(found.artifacts)}{why_never_settled(found.artifacts)}"
+            f"{listed(found.artifacts)} ({why_never_settled(found.artifacts)})"
         )
 
 

@@ -154,13 +154,15 @@ def in_progress(diff: Diff) -> list[Deployment]:
 
 
 def why_never_settled(artifacts: Sequence[Named]) -> str:
-    """Return why a deployment in progress may be none, "" when nothing looks so: one image, with a tag, twice."""
+    """Return what a deployment in progress may be instead, by its artifacts' names, and the way out of that."""
+    if len({last_part(artifact.name) for artifact in artifacts}) > 1:
+        return "or the flow builds several images: MATCH_BY=image tells them apart"
     images = {artifact.name.partition("@")[0] for artifact in artifacts}
     if len(images) > 1 or ":" not in "".join(images).rpartition("/")[2]:
-        return ""
+        return "or the old one is an idle colour, an evicted pod or an ended job: stop it"
     return (
-        " (one tag, two digests: the index of a multi-architecture image and its platform's never settle, "
-        "deploy it by one digest everywhere)"
+        "one tag, two digests: the index of a multi-architecture image and its platform's never settle, "
+        "deploy it by one digest everywhere"
     )
 
 
