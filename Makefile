@@ -5,8 +5,8 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules --warn-undefined-variables
 .NOTPARALLEL:
 
-# make would expand a value from its command line, and run what is in it. So each is taken as it is, also one that is
-# named like the loop's own variable.
+# make would expand $(...) in a value from its command line, and so run what is in it. This keeps each value as it is, also
+# one that is named like the loop's own variable.
 override each :=
 override GIVEN := $(foreach each,$(.VARIABLES),$(if $(findstring command line,$(origin $(each))),$(each)))
 $(foreach each,$(GIVEN),$(eval override $(each) := $$(value $(each)))$(eval export $(each)))
@@ -21,8 +21,8 @@ export NAMES_GIVEN_TO_MAKE := $(GIVEN)
 # A script that fails says why. The next ones in its pipe then read nothing, and fail without a second line.
 export PIPED_BY_MAKE := yes
 
-# With -C, make prints the names of folders on stdout. Before 4.4 only this keeps it quiet: it collects what a recipe
-# prints, and prints nothing beside it. A recipe that begins with + is exempt, and prints directly.
+# With -C, make prints the folder's name on stdout, beside the JSON. Before 4.4 only --output-sync stops that. It also holds
+# back what a recipe prints, unless the recipe begins with +.
 AT := @
 SHORT_FLAGS := $(filter-out -%,$(firstword $(MAKEFLAGS)))
 ifneq (,$(and $(findstring w,$(SHORT_FLAGS)),$(if $(findstring n,$(SHORT_FLAGS)),,yes)))
@@ -35,7 +35,7 @@ PYTHON := .venv/bin/python
 QUOTE := '
 quoted = $(QUOTE)$(subst $(QUOTE),$(QUOTE)\$(QUOTE)$(QUOTE),$(1))$(QUOTE)
 
-# What `make -n` prints can be pasted anywhere: it goes to this folder, and sets what the pipe reads.
+# What `make -n` prints can be pasted in any folder: it begins with a cd into this one, and sets what the pipe reads.
 ifneq (,$(findstring n,$(SHORT_FLAGS)))
 $(info cd $(call quoted,$(CURDIR)))
 $(foreach each,$(sort $(filter-out %_TOKEN,$(GIVEN))),$(info export $(each)=$(call quoted,$(value $(each)))))
@@ -60,7 +60,7 @@ promotions: .venv/.stamp ## the release: what runs in FROM_ENV and not in TO_ENV
 	$(AT)$(PYTHON) scripts/snapshots.py | $(PYTHON) scripts/promotions.py
 
 .PHONY: changes
-changes: .venv/.stamp ## the commits between the two of each promotion; refuses an older one, or one on no branch
+changes: .venv/.stamp ## the commits between outgoing and incoming; refuses an incoming one that is older, or on no branch
 	$(AT)$(PYTHON) scripts/snapshots.py | $(PYTHON) scripts/promotions.py | $(PYTHON) scripts/changes.py
 
 .PHONY: holds
@@ -68,7 +68,7 @@ holds: .venv/.stamp ## what is held for a time (holds.toml), and what has expire
 	$(AT)$(PYTHON) scripts/holds.py
 
 .PHONY: gate
-gate: .venv/.stamp ## two verdicts on each promotion: in FROM_ENV and for TO_ENV
+gate: .venv/.stamp ## two verdicts on each promotion: is it compliant in FROM_ENV, and for TO_ENV?
 	$(AT)$(PYTHON) scripts/snapshots.py | $(PYTHON) scripts/promotions.py | $(PYTHON) scripts/gate.py
 
 .PHONY: attest
@@ -158,7 +158,7 @@ reference: .venv/.stamp known-names ## write docs/reference.md anew, from what t
 	@PYTHONPATH=scripts $(PYTHON) docs/reference.py
 
 .PHONY: bench
-bench: .venv/.stamp known-names ## what it costs, beside what it is compared with; BENCH="10 1000" limits the sizes
+bench: .venv/.stamp known-names ## how fast it is, beside what it is compared with; BENCH="10 1000" limits the sizes
 	@$(PYTHON) bench/bench.py --json bench/results.json $${BENCH-}
 
 .PHONY: mutants
@@ -174,7 +174,7 @@ clean: ## remove all that make and the tests have built
 kosli/node_modules/.package-lock.json: kosli/package-lock.json
 	@npm ci --prefix kosli --no-audit --no-fund >&2 || echo "Kosli's CLI is not installed: its tests skip" >&2
 
-# Always asked, and mostly done at once: only the script knows whether the environment still stands.
+# Runs each time, and mostly has nothing to do: only the script knows whether the environment is still good.
 .venv/.stamp: requirements.txt FORCE
 	$(AT)$(BASE_PYTHON) scripts/lib/build_venv.py $< $@
 

@@ -5,7 +5,7 @@ stdin   a release (make promotions); with REASONS, what was refused: a release, 
 stdout  what was attested: [{"flow", "trail", "name", "type", "fingerprint", "compliant"}, ...]; compliant is null
         where Kosli decides by the rules of kosli/promotion.jq
 exit    0 done, 2 not a release, or wrong settings, 3 Kosli could not be told, or lacks what it was told: stderr says
-        what was attested, what failed and what was not. A slow Kosli may have what failed all the same
+        what was attested, what failed and what was not. If Kosli was slow, it may hold what failed all the same
 reads   RELEASE_FLOW RELEASE_TRAIL (begun before, scripts/begin_trail.py) GATE_JOBS KOSLI_... and REASONS: the file that
         says why the release was refused; then only the release as a whole is attested, as not compliant. CHANGES (what
         changes.py printed: the counts are attested with the release) OVERRIDE (the reason that passed holds)

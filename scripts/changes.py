@@ -7,11 +7,11 @@ stdout  for each promotion {"flow", "repository", "status", "on_branch", "ahead"
           on_branch  whether a branch of the repository holds the incoming commit; null when that is not known
           commits    the newest 250: {"sha", "time", "author", "committer", "subject", "pull_request"}; `ahead` says how
                      many there are
-exit    0 nothing speaks against it, 1 something does: stderr has a line for each; 2 not a release, or wrong settings
+exit    0 done, 1 refused: stderr has a line for each cause; 2 not a release, or wrong settings
 reads   SOURCES ALLOW_OLDER CHANGES_REQUIRED CHANGES_TOKEN_HOST SOURCES_TOKEN CLONES (a folder that keeps the clones)
         GATE_JOBS GIT_ALLOW_PROTOCOL (https by default)
 
-None of it refuses a rollback.
+It never refuses a rollback.
 
     make -s promotions | scripts/changes.py
 """

@@ -2,7 +2,7 @@
 """Say what is still missing before a release can be derived and recorded, each with its way out. It changes nothing.
 
 stdout  [{"check": "cli", "ok": true, "says": "..."}, ...] in the order in which things are set up: settings, cli,
-        organisation, environment (FROM, then TO), flow, and sources: one for each flow of FROM that is below none
+        organisation, environment (FROM, then TO), flow, and sources: one for each flow of FROM whose code is below none
 stderr  a line for each that is not ok
 exit    0 all is there, 1 something is missing, 2 release.toml or holds.toml is wrong, 3 Kosli cannot be asked
 reads   FROM_ENV TO_ENV SOURCES RELEASE_FLOW ALLOW_NO_POLICY HOLDS SETTINGS

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Check that a release is the one that a workflow run has attested, before it is rolled back.
 
-The file comes from that run's artifacts, which hold what a job put there. Kosli holds what was proposed, by its digest.
+The file is an artifact of that run, and any job could have written it. Kosli knows the digest of what was proposed.
 
 stdout  nothing
-exit    0 it is, or OVERRIDE passes a trail that cannot be read, 1 the trail holds another release, 2 not a release,
+exit    0 it is, or the trail cannot be read and OVERRIDE says why, 1 the trail holds another release, 2 not a release,
         3 the trail cannot be read
 reads   RELEASE_FLOW ROLLBACK_OF (the run, whose trail is run-ROLLBACK_OF) OVERRIDE (the reason) KOSLI_...
 

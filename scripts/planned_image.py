@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Check that a Terraform plan deploys the approved artifact: its fingerprint stands in what the plan will make.
+"""Check that a Terraform plan deploys the approved artifact: what it will make holds the fingerprint.
 
-A service's repository can set the image somewhere else than in TAGGED_IMAGE. So the plan's `planned_values` are read,
-which hold the values of all resources; what is known only after the apply is not in them, and counts as missing.
+A service's Terraform can take the image from somewhere else than TAGGED_IMAGE. So this reads the plan's
+`planned_values`, which hold the values of all resources. A value that only the apply finds out is not among them, and
+counts as missing.
 
 stdin   the plan: terraform show -json PLAN
 stdout  nothing

@@ -4,7 +4,7 @@
 stdin   a release (make promotions)
 stdout  the inverse release, of the same shape and order; [] when the release is empty
 stderr  what cannot be rolled back, and why: a first deployment replaced nothing
-exit    0 done, 1 refused: none of it can be rolled back, or its code is below none of the sources, 2 not a release
+exit    0 done, 1 refused: nothing can be rolled back, or the code is below none of the sources, 2 not a release
 reads   SOURCES
 
     make -s promotions | scripts/rollback.py

@@ -5,7 +5,7 @@ stdout  [{"flow", "fingerprint", "outcome", "running", "snapshot_id", "seconds"}
           landed            TO runs the approved artifact, no other of its flow, and nothing of what it replaces
           another landed    TO runs neither that nor what it should replace
           not landed        anything else
-        running: the fingerprints that TO runs for the flow; seconds: when that was first seen, from the start
+        running: the fingerprints that TO runs for the flow; seconds: how long after the start that was first seen
 stderr  a progress bar on a terminal, otherwise a line whenever something changes
 exit    0 all landed, 1 some did not, 2 not a release, 3 Kosli gave no answer at all, 130 or 143 stopped by a signal
 reads   FROM_ENV TO_ENV (only their latest snapshots are asked for) VERIFY_INTERVAL VERIFY_TIMEOUT DIGEST MATCH_BY

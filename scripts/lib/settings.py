@@ -38,7 +38,7 @@ class Kosli(Struct, forbid_unknown_fields=True, frozen=True):
 class Gate(Struct, forbid_unknown_fields=True, frozen=True):
     """The questions to Kosli."""
 
-    jobs: Annotated[int, Meta(ge=1, le=64, description="how many questions, or attestations, at once")] = 8
+    jobs: Annotated[int, Meta(ge=1, le=64, description="how many calls of Kosli at once")] = 8
     allow_no_policy: Annotated[
         bool,
         Meta(description="accept an environment without a policy", extra={"variable": "ALLOW_NO_POLICY"}),
@@ -51,8 +51,8 @@ class Approval(Struct, forbid_unknown_fields=True, frozen=True):
     max_age: Annotated[
         str, Meta(pattern=DURATION, description="how long after its proposal a release may be deployed")
     ] = "7d"
-    self_approval: Annotated[bool, Meta(description="who starts a release may approve it")] = False
-    self_rollback: Annotated[bool, Meta(description="who starts a rollback may approve it")] = False
+    self_approval: Annotated[bool, Meta(description="whether who starts a release may approve it")] = False
+    self_rollback: Annotated[bool, Meta(description="whether who starts a rollback may approve it")] = False
 
 
 class Deploy(Struct, forbid_unknown_fields=True, frozen=True):
@@ -60,13 +60,14 @@ class Deploy(Struct, forbid_unknown_fields=True, frozen=True):
 
     role: Annotated[str, Meta(description="the cloud role to take; {repo_name} in it is the service's")] = ""
     region: Annotated[str, Meta(description="the cloud region")] = ""
-    max_parallel: Annotated[int, Meta(ge=1, le=256, description="how many at once")] = 10
+    max_parallel: Annotated[int, Meta(ge=1, le=256, description="how many deployments at once")] = 10
     gitlab_url: Annotated[str, Meta(description="the one GitLab that GITLAB_TOKEN is sent to")] = "https://gitlab.com"
     one_repository: Annotated[
         Literal["one", "many"], Meta(description="many: deploy.yml can deploy several artifacts from one repository")
     ] = "one"
     registry: Annotated[
-        Literal["incoming", "outgoing"], Meta(description="whose registry to deploy from; outgoing: TO's own")
+        Literal["incoming", "outgoing"],
+        Meta(description="whose registry to deploy from; outgoing: that of what TO runs"),
     ] = "incoming"
 
 
@@ -96,8 +97,8 @@ class Changes(Struct, forbid_unknown_fields=True, frozen=True):
 class Verify(Struct, forbid_unknown_fields=True, frozen=True):
     """How long to wait for what was deployed."""
 
-    interval: Annotated[float, Meta(ge=0, le=86400, description="seconds between two questions")] = 15
-    timeout: Annotated[float, Meta(ge=0, le=86400, description="seconds until the time is up")] = 900
+    interval: Annotated[float, Meta(ge=0, le=86400, description="seconds between two looks at TO")] = 15
+    timeout: Annotated[float, Meta(ge=0, le=86400, description="seconds to wait until all has landed")] = 900
 
 
 class Settings(Struct, forbid_unknown_fields=True, frozen=True):
@@ -114,7 +115,7 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True):
     ] = []
     match_by: Annotated[
         Literal["flow", "image"],
-        Meta(description="image: by flow and image name, for a flow that builds several images"),
+        Meta(description="what pairs two artifacts; image: flow and image name"),
     ] = "flow"
     unproven: Annotated[
         Literal["refuse", "skip"], Meta(description="what to do with an incoming artifact without provenance")
@@ -159,15 +160,19 @@ class ThisRun(Struct, frozen=True):
     ] = "accept"
     release_trail: Annotated[str, Meta(description="the trail of this release, such as run-42")] = ""
     reasons: Annotated[str, Meta(description="a file that says why the release was refused, one reason a line")] = ""
-    proposed: Annotated[str, Meta(description="a file with the seconds (date +%s) when it was proposed")] = ""
+    proposed: Annotated[str, Meta(description="a file with the time of the proposal, in seconds (date +%s)")] = ""
     override: Annotated[str, Meta(description="the reason to pass holds, or an unreadable trail")] = ""
     verdicts: Annotated[str, Meta(description="the gate's verdicts: a file, or a folder of files")] = ""
     outcomes: Annotated[str, Meta(description="what verify.py printed: a file")] = ""
     evidence: Annotated[str, Meta(description="a folder with the evidence of the release (evidence.py)")] = ""
     rollback_of: Annotated[str, Meta(description="the number of the run whose release is rolled back")] = ""
     environment: Annotated[str, Meta(description="GitHub's environment that asks for the approval")] = "production"
-    environment_type: Annotated[str, Meta(description="its type, where [record.NAME] does not say it")] = ""
-    recorded: Annotated[str, Meta(description="what is recorded, such as clusters, separated by commas")] = ""
+    environment_type: Annotated[
+        str, Meta(description="the type of the environment to record, if no [record.NAME] says it")
+    ] = ""
+    recorded: Annotated[
+        str, Meta(description="what to record, such as clusters, separated by commas, if no [record.NAME] says it")
+    ] = ""
     build_flow: Annotated[str, Meta(description="the service's flow, such as saver-ci")] = ""
     build_trail: Annotated[str, Meta(description="the build's trail; COMMIT_SHA by default")] = ""
     artifact_name: Annotated[str, Meta(description="the artifact's name in the service's flow")] = ""
