@@ -115,7 +115,7 @@ Tokens, which are never in a file:
 ## Exit codes
 
 {table("code", "meaning", rows=exit_codes())}
-make turns each failure into its own 2.
+make itself exits with 2 then, whatever the code was.
 
 ## Scripts
 

@@ -3,10 +3,10 @@
 
 stdin   the diff of two snapshots (make snapshots)
 stdout  a JSON array of promotions, ordered by incoming_flow, then incoming_name; [] when there is nothing to promote.
-        A promotion is flat. For each side S of incoming, outgoing ("" throughout for a first deployment):
-        S_name S_fingerprint S_flow S_commit_url S_commit_sha S_repo_url S_repository S_repo_name S_repo_provider
-        S_clone_url S_raw_snyk_policy_url, every other field of the artifact, S_snapshot_id S_snapshot_url; and once
-        deployment_diff_url
+        A promotion is flat: deployment_diff_url, and for each side S (incoming, outgoing) S_name S_fingerprint S_flow
+        S_commit_url S_commit_sha S_repo_url S_repository S_repo_name S_repo_provider S_clone_url
+        S_raw_snyk_policy_url S_snapshot_id S_snapshot_url, and every other field of the artifact. The outgoing ones of
+        a first deployment are ""
 stderr  what stays in TO, what was left out, or a line for each cause of a refusal
 exit    0 done, 1 refused, 2 not a diff, or wrong settings
 reads   FLOWS MATCH_BY UNPROVEN SOURCES ALLOW_RENAMED RENAMED_FLOWS ALLOW_FIRST RELEASE_FLOW KOSLI_HOST KOSLI_ORG SOAK

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tell Kosli what runs in ENVIRONMENT now: one more snapshot, if that has changed.
 
-stdout  {"environment", "type"}; with --matrix, in the place of ENVIRONMENT, what release.toml records:
+stdout  {"environment", "type"}; with --matrix instead of ENVIRONMENT, what release.toml records:
         [{"environment", "role", "region", "runner"}, ...], and Kosli is told nothing
 exit    0 done, 2 wrong usage or settings, 3 Kosli could not be told, or what runs could not be seen
 reads   [record.ENVIRONMENT] of release.toml: its type, the same as in Kosli, and what belongs to it. Without that
