@@ -224,8 +224,8 @@ def cause_in_name(artifact: Artifact) -> str:
     digest = _digest_in_name(name)
     if (digest and digest[1].lower() != artifact.fingerprint) or (not digest and _other_digest(name)):
         return (
-            f"the digest in its name is not its fingerprint, {artifact.fingerprint or 'of which it has none'} (is one "
-            "the index of a multi-architecture image, the other its platform's? attest that one too, or pin it)"
+            f"the digest in its name is not its fingerprint, {artifact.fingerprint or 'which is missing'} (a multi-"
+            "architecture image has a digest of its index and one of each platform: attest all, or deploy by one)"
         )
     return ""
 
@@ -237,7 +237,7 @@ def why_no_rollback(outgoing: Artifact, is_first: bool) -> str:
     if not outgoing.fingerprint:
         return "what it replaces has no fingerprint"
     if cause_in_name(outgoing):
-        return "the name of what it replaces is not of its fingerprint"
+        return "the name of what it replaces holds another digest"
     if not commit_of(outgoing):
         return "the commit of what it replaces is not known"
     return ""
