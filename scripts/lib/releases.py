@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from lib.commit_urls import compare_page, parse, raw_page
+from lib.commit_urls import Commit, compare_page, parse, raw_page
 from lib.model import Promotion
 from lib.rules import environment_of
 from lib.settings import hosts, settings, this_run
@@ -22,9 +22,8 @@ IN_DIGEST = (
 )
 
 
-def derived(commit_url: str) -> dict[str, str]:
-    """Return what a promotion's side says of its commit; "" throughout for a URL that is no commit page."""
-    commit = parse(commit_url)
+def derived(commit: Commit | None) -> dict[str, str]:
+    """Return what a promotion's side says of its commit; "" throughout where that is not known."""
     repository = commit.repository if commit else None
     return {
         "commit_sha": commit.sha if commit else "",
@@ -40,10 +39,10 @@ def derived(commit_url: str) -> dict[str, str]:
 def derive(promotion: dict[str, Any]) -> dict[str, str]:
     """Return every derived key of a promotion: those of both commits, and the page that compares them."""
     urls = {side: promotion.get(f"{side}_commit_url") for side in SIDES}
-    texts = {side: url if isinstance(url, str) else "" for side, url in urls.items()}
-    keys = {f"{side}_{key}": value for side in SIDES for key, value in derived(texts[side]).items()}
-    new = parse(texts["incoming"])
-    return {**keys, "deployment_diff_url": compare_page(parse(texts["outgoing"]), new) if new else ""}
+    commits = {side: parse(url) if isinstance(url, str) else None for side, url in urls.items()}
+    keys = {f"{side}_{key}": value for side in SIDES for key, value in derived(commits[side]).items()}
+    new = commits["incoming"]
+    return {**keys, "deployment_diff_url": compare_page(commits["outgoing"], new) if new else ""}
 
 
 def read_release(document: Any, source: str = "stdin") -> list[Promotion]:

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from heapq import nsmallest
 from typing import Any, NamedTuple
 
@@ -108,9 +109,10 @@ def flow_of(artifact: Artifact) -> str:
 
 def matcher() -> Callable[[Artifact], Key]:
     """Return what pairs an incoming artifact with an outgoing one: its flow, or with MATCH_BY=image flow and image."""
+    renamed = settings().renamed_flows
     if settings().match_by == "flow":
-        return lambda artifact: (flow_of(artifact),)
-    return lambda artifact: (flow_of(artifact), last_part(artifact.name))
+        return lambda artifact: (renamed.get(artifact.flow, artifact.flow),)
+    return lambda artifact: (renamed.get(artifact.flow, artifact.flow), last_part(artifact.name))
 
 
 def by_key(artifacts: Iterable[Artifact], key: Callable[[Artifact], Key]) -> dict[Key, list[Artifact]]:
@@ -243,6 +245,7 @@ def why_no_rollback(outgoing: Artifact, is_first: bool) -> str:
     return ""
 
 
+@cache
 def sources() -> list[str]:
     """Return whose code may be promoted, [] for everybody's: SOURCES, or the owner of the repository that runs this."""
     owner = variable("GITHUB_REPOSITORY").partition("/")[0]
