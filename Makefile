@@ -176,13 +176,13 @@ kosli/node_modules/.package-lock.json: kosli/package-lock.json
 
 # Runs each time, and mostly has nothing to do: only the script knows whether the environment is still good.
 .venv/.stamp: requirements.txt FORCE
-	$(AT)$(BASE_PYTHON) scripts/lib/build_venv.py $< $@
+	$(AT)$(BASE_PYTHON) -S scripts/lib/build_venv.py $< $@
 
 .venv/.stamp-dev: requirements-dev.txt .venv/.stamp
-	$(AT)$(BASE_PYTHON) scripts/lib/build_venv.py $< $@
+	$(AT)$(BASE_PYTHON) -S scripts/lib/build_venv.py $< $@
 
 .venv/.stamp-act: requirements-act.txt .venv/.stamp-dev
-	$(AT)$(BASE_PYTHON) scripts/lib/build_venv.py $< $@
+	$(AT)$(BASE_PYTHON) -S scripts/lib/build_venv.py $< $@
 
 .PHONY: FORCE
 FORCE:

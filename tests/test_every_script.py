@@ -119,6 +119,6 @@ def test_nothing_on_stdin(script: str, world: World) -> None:
     ran = world.run(script, *arguments, **settings)
     assert (ran.code, ran.out) == (2, b"")
     assert b"stdin is empty" in ran.err
-    ran = world.run(script, *arguments, **more, PIPED_BY_MAKE="yes")
+    ran = world.run(script, *arguments, **settings, PIPED_BY_MAKE="yes")
     assert (ran.code, ran.out, ran.err) == (2, b"", b""), "the script before it has said why"
     assert world.requests() == []

@@ -1,17 +1,16 @@
 """Build the project's virtual environment, unless it stands: once, however many makes ask for it at the same time.
 
-    python3 scripts/lib/build_venv.py requirements.txt .venv/.stamp
+    python3 -S scripts/lib/build_venv.py requirements.txt .venv/.stamp
 
-Runs with any Python 3, and says all that it says on stderr. A stamp holds what was installed where, and is written
-last. An environment that differs from its stamp, or whose installation did not finish, is built anew.
+Runs with any Python 3, and says all that it says on stderr. It needs no package: -S does not look for any, which would
+take as long as all else. A stamp holds what was installed where, and is written last. An environment that differs from
+its stamp, or whose installation did not finish, is built anew.
 """
 
 import fcntl
 import hashlib
 import os
-import shutil
 import signal
-import subprocess
 import sys
 
 VENV = ".venv"
@@ -30,6 +29,8 @@ def main(requirements: str, stamp: str) -> None:
     if not SUPPORTED:
         sys.exit(f"Python 3.11 or newer is needed, this is {VERSION}: name one, as in make BASE_PYTHON=python3.13")
     if why:
+        import shutil  # here, because a make that builds nothing should not wait for it
+
         print(f"building {VENV}: {why}", file=sys.stderr)
         if os.path.isdir(VENV) and not os.path.islink(VENV):
             shutil.rmtree(VENV)
@@ -77,6 +78,8 @@ def digest(path: str) -> str:
 
 def run(*command: str) -> None:
     """Run a command that must succeed, with its stdout on stderr."""
+    import subprocess
+
     code = subprocess.call(command, stdout=2)
     if code > 0 and os.path.exists(FIRST):
         os.remove(UNFINISHED)  # it gave up by itself, so what stood stands: no network, say
