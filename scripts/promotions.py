@@ -18,13 +18,10 @@ reads   FLOWS MATCH_BY UNPROVEN SOURCES ALLOW_RENAMED RENAMED_FLOWS ALLOW_FIRST 
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import cache
-from typing import Any
 
-from lib.commit_urls import Commit, compare_page
 from lib.holds import EVERY_FLOW, in_force, sentence, why_young
-from lib.model import Artifact, Diff
-from lib.releases import FIELDS, ORIGIN, derived, snapshot_url
+from lib.model import Diff
+from lib.releases import build
 from lib.rules import (
     Against,
     Pair,
@@ -47,10 +44,6 @@ from lib.rules import (
 )
 from lib.settings import settings, this_run
 from lib.streams import Refused, Unusable, no_arguments, printable, read_document, run, say, write_array
-
-# What an artifact of a diff usually has beside what a promotion derives.
-USUAL = ("instance_count", "most_recent_timestamp")
-DERIVED = tuple(derived(None))
 
 
 def promotions(diff: Diff, now: datetime) -> tuple[list[Pair], list[str]]:
@@ -121,41 +114,6 @@ def causes_of_own_flow(diff: Diff) -> Iterator[str]:
         for artifact in sorted((each for each in running if each.flow in own), key=order):
             where = place(environment_of(snapshot_id), artifact)
             yield f"{where}: this is the release's own flow: Kosli shows the wrong one"
-
-
-def build(pairs: list[Pair], diff: Diff) -> Iterator[dict[str, Any]]:
-    """Yield the promotion of each pair, with its keys in one order, whatever the order in the diff.
-
-    A first deployment has each outgoing key that any other promotion has, as "".
-    """
-    replaced = [pair.outgoing for pair in pairs if pair.outgoing]
-    every = sorted({*USUAL, *(field for artifact in replaced for field in extras(tuple(artifact.fields)))})
-    nothing = dict.fromkeys((f"outgoing_{field}" for field in (*FIELDS, *DERIVED, *every, *ORIGIN)), "")
-    from_url, to_url = snapshot_url(diff.from_snapshot), snapshot_url(diff.to_snapshot)
-    for incoming, commit, outgoing, old in pairs:
-        yield {
-            **side("incoming", incoming, commit, diff.from_snapshot, from_url),
-            **(side("outgoing", outgoing, old, diff.to_snapshot, to_url) if outgoing else nothing),
-            "deployment_diff_url": compare_page(old, commit) if commit else "",
-        }
-
-
-@cache
-def extras(fields: tuple[str, ...]) -> list[str]:
-    """Return which fields of an artifact a promotion takes over as they are. A derived value is never overwritten."""
-    return sorted({*fields} - {*FIELDS, *DERIVED, *ORIGIN})
-
-
-def side(name: str, artifact: Artifact, commit: Commit | None, snapshot_id: str, page: str) -> dict[str, Any]:
-    """Return one side of a promotion. What cannot be parsed is ""."""
-    fields = {
-        **{field: getattr(artifact, field) or "" for field in FIELDS},
-        **derived(commit),
-        **{field: artifact.fields[field] for field in extras(tuple(artifact.fields))},
-        "snapshot_id": snapshot_id,
-        "snapshot_url": f"{page}?fingerprint={artifact.fingerprint}" if page and artifact.fingerprint else page,
-    }
-    return {f"{name}_{field}": value for field, value in fields.items()}
 
 
 def main(argv: list[str]) -> int:

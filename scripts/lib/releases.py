@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
 from lib.commit_urls import Commit, compare_page, parse, raw_page
-from lib.model import Promotion
-from lib.rules import environment_of
+from lib.model import Artifact, Diff, Promotion
+from lib.rules import Pair, environment_of
 from lib.settings import hosts, settings, this_run
 from lib.streams import Unusable, printable, read_bytes, read_file, typed
 
@@ -15,6 +16,8 @@ LONGEST_REASONS = 100_000
 SIDES = ("incoming", "outgoing")
 FIELDS = ("name", "fingerprint", "flow", "commit_url")
 ORIGIN = ("snapshot_id", "snapshot_url")
+# What an artifact of a diff usually has beside what a promotion derives.
+USUAL = ("instance_count", "most_recent_timestamp")
 # The keys in a release's digest: whatever else a deployment uses is derived from them.
 IN_DIGEST = (
     *("incoming_flow", "incoming_name", "incoming_fingerprint", "incoming_commit_url"),
@@ -34,6 +37,41 @@ def derived(commit: Commit | None) -> dict[str, str]:
         "clone_url": repository.clone if repository else "",
         "raw_snyk_policy_url": raw_page(commit, ".snyk") if commit else "",
     }
+
+
+def build(pairs: list[Pair], diff: Diff) -> Iterator[dict[str, Any]]:
+    """Yield the promotion of each pair, with its keys in one order, whatever the order in the diff.
+
+    A first deployment has each outgoing key that any other promotion has, as "".
+    """
+    replaced = [pair.outgoing for pair in pairs if pair.outgoing]
+    every = sorted({*USUAL, *(field for artifact in replaced for field in extras(tuple(artifact.fields)))})
+    nothing = dict.fromkeys((f"outgoing_{field}" for field in (*FIELDS, *derived(None), *every, *ORIGIN)), "")
+    from_url, to_url = snapshot_url(diff.from_snapshot), snapshot_url(diff.to_snapshot)
+    for incoming, commit, outgoing, old in pairs:
+        yield {
+            **side("incoming", incoming, commit, diff.from_snapshot, from_url),
+            **(side("outgoing", outgoing, old, diff.to_snapshot, to_url) if outgoing else nothing),
+            "deployment_diff_url": compare_page(old, commit) if commit else "",
+        }
+
+
+@cache
+def extras(fields: tuple[str, ...]) -> list[str]:
+    """Return which fields of an artifact a promotion takes over as they are. A derived value is never overwritten."""
+    return sorted({*fields} - {*FIELDS, *derived(None), *ORIGIN})
+
+
+def side(name: str, artifact: Artifact, commit: Commit | None, snapshot_id: str, page: str) -> dict[str, Any]:
+    """Return one side of a promotion. What cannot be parsed is ""."""
+    fields = {
+        **{field: getattr(artifact, field) or "" for field in FIELDS},
+        **derived(commit),
+        **{field: artifact.fields[field] for field in extras(tuple(artifact.fields))},
+        "snapshot_id": snapshot_id,
+        "snapshot_url": f"{page}?fingerprint={artifact.fingerprint}" if page and artifact.fingerprint else page,
+    }
+    return {f"{name}_{field}": value for field, value in fields.items()}
 
 
 def derive(promotion: dict[str, Any]) -> dict[str, str]:
