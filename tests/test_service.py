@@ -13,7 +13,6 @@ from worlds import TOKEN, World, release_of
 
 import pytest
 
-FIXTURE = ROOT / "fixtures" / "release-of-runner.json"
 # Keys that the live service's answers have, as far as the project or the CLI reads them.
 DIFF = {"snappish1", "snappish2", "changed", "not-changed"}
 ROW = {"fingerprint", "name", "flow", "commit_url", "most_recent_timestamp", "instance_count"}
@@ -135,9 +134,11 @@ def test_a_world_that_is_set_up_is_what_the_script_makes(tmp_path_factory: pytes
     assert types[0] == {key: value for key, value in types[1].items() if key != "description"}
 
 
-def test_the_release_of_the_fixture_is_that_of_the_world(world: World) -> None:
+def test_the_saved_releases_are_those_of_the_world(world: World) -> None:
     diff = world.done("snapshots.py")
-    assert world.done("promotions.py", stdin=diff, FLOWS="runner-ci", KOSLI_ORG="") == FIXTURE.read_bytes()
+    for name, flows in {"runner": "runner-ci", "three": "saver-ci web-ci dashboard-ci"}.items():
+        saved = (ROOT / "fixtures" / f"release-of-{name}.json").read_bytes()
+        assert world.done("promotions.py", stdin=diff, FLOWS=flows, KOSLI_ORG="") == saved
 
 
 def test_worlds_keep_to_themselves(world: World, tmp_path_factory: pytest.TempPathFactory) -> None:
