@@ -159,7 +159,7 @@ reference: .venv/.stamp known-names ## write docs/reference.md anew, from what t
 
 .PHONY: bench
 bench: .venv/.stamp known-names ## how fast it is, beside what it is compared with; BENCH="10 1000" limits the sizes
-	@$(PYTHON) bench/bench.py --json bench/results.json $${BENCH-}
+	@$(PYTHON) bench/bench.py $${BENCH-}
 
 .PHONY: mutants
 mutants: .venv/.stamp-dev known-names ## change each rule of the decision code, and show that a test notices
@@ -167,7 +167,7 @@ mutants: .venv/.stamp-dev known-names ## change each rule of the decision code, 
 
 .PHONY: clean
 clean: ## remove all that make and the tests have built
-	@rm -rf .venv kosli/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis bench/results.json
+	@rm -rf .venv kosli/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find bench scripts tests fixtures -name __pycache__ -prune -exec rm -rf {} +
 
 # Kosli's CLI. Where it cannot be had, the tests that need it skip, and the others run a thin client in its place.

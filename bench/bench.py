@@ -15,8 +15,11 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -37,6 +40,54 @@ case "$1" in
   assert) printf '{{"environment": "%s", "scope": "environment", "compliant": true, "policy_evaluations": []}}' "$6" ;;
 esac
 """
+
+
+# What git fast-import makes a commit of.
+COMMIT = "commit refs/heads/main\ncommitter Ada <ada@example.com> 1780000000 +0000\ndata 1\nx\n"
+CLONES = (
+    'cd "$(mktemp -d)" && seq 40 | xargs -P 8 -I % git clone --quiet --bare --filter=tree:0 https://git.example/acme/%'
+)
+
+
+class GitHost(BaseHTTPRequestHandler):
+    """A host 0.1 s away, on which every repository is the same one.
+
+    Its answers are git's own, made once and then kept: a host elsewhere does not work on this machine either.
+    """
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # An answer is one write: the kernel would keep back a second one for 0.04 s.
+    folder = ""
+
+    @classmethod
+    @cache
+    def answer(cls, path: str, query: str, kind: str, body: bytes) -> tuple[str, bytes]:
+        """Return what `git http-backend` says: the headers, and what follows them."""
+        request = {"REQUEST_METHOD": "POST" if body else "GET", "PATH_INFO": path, "QUERY_STRING": query}
+        sent = {"CONTENT_TYPE": kind, "CONTENT_LENGTH": str(len(body)), "GIT_PROTOCOL": "version=2"}
+        variables = {**os.environ, **request, **sent, "GIT_PROJECT_ROOT": cls.folder, "GIT_HTTP_EXPORT_ALL": "1"}
+        said = subprocess.run(["git", "http-backend"], env=variables, input=body, stdout=subprocess.PIPE, check=True)
+        headers, _, content = said.stdout.partition(b"\r\n\r\n")
+        return headers.decode(), content
+
+    def do_GET(self) -> None:
+        """Answer."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        time.sleep(0.1)
+        path, _, query = self.path.partition("?")
+        below = "/" + path.split("/", 3)[3]  # below /acme/NAME
+        headers, content = self.answer(below, query, self.headers.get("Content-Type", ""), body)
+        self.send_response(200)
+        for header in headers.split("\r\n"):
+            self.send_header(*header.split(": ", 1))
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
 
 
 class Row(NamedTuple):
@@ -109,6 +160,35 @@ def questions(folder: Path) -> Iterator[Row]:
         yield Row(f"{script} of 40, {delay} s a call, 8 at a time: time of the ideal", median(taken), ideal, "s", bound)
 
 
+def repositories(folder: Path) -> Iterator[Row]:
+    """Yield how long changes.py takes with 40 repositories, 100 commits ahead in each."""
+    GitHost.folder = f"{folder}/repository.git"
+    git = f"git -c init.defaultBranch=main --git-dir={GitHost.folder}"
+    line = f"{git} init -q --bare && {git} config uploadpack.allowFilter 1 && {git} fast-import --quiet"
+    subprocess.run(["bash", "-c", line], input=200 * COMMIT.encode(), check=True)
+    new, old = output(f"{git} rev-parse main main~100", dict(os.environ)).decode().split()
+    diff = generate(40, 0)
+    for part, sha in (("snappish1", new), ("snappish2", old)):
+        for artifact in diff[part]["artifacts"]:
+            artifact["commit_url"] = f"https://git.example/acme/{artifact['flow']}/commit/{sha}"
+    (folder / "diff.json").write_text(json.dumps(diff))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), GitHost)
+    (folder / ".gitconfig").write_text(
+        f'[url "http://127.0.0.1:{server.server_port}/"]\ninsteadOf = https://git.example/\n'
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    variables = {"HOME": str(folder), "TMPDIR": str(folder), "LC_ALL": "C.UTF-8", "GIT_ALLOW_PROTOCOL": "http"}
+    environment = {"PATH": os.environ["PATH"], **variables}
+    release = folder / "release.json"
+    release.write_bytes(output(f"{sys.executable} scripts/promotions.py <$HOME/diff.json", environment))
+    changes = [sys.executable, "scripts/changes.py"]
+    seconds, _, clones, _ = compare(changes, ["bash", "-c", CLONES], environment, release, 5)
+    server.shutdown()
+    what = "changes.py of 40, 0.1 s a request, 8 at a time: time of"
+    yield Row(f"{what} git clone alone", seconds, clones, "s", 1.5)
+    yield Row(f"{what} three requests each, and no work", seconds, 1.5, "s", None)
+
+
 def service(home: Path, size: int, delay: float) -> Environment:
     """Return the environment of a Kosli that takes its time, in which so many artifacts wait for their promotion."""
     diff = generate(size, 0)
@@ -150,6 +230,7 @@ def main() -> int:
         os.environ["WORLDS_SERVICE"] = str(worlds)
         try:
             rows += questions(folder)
+            rows += repositories(folder)
         finally:
             kosli.terminate()
             kosli.wait()

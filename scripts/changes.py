@@ -56,7 +56,7 @@ def in_repository(promotions: list[Promotion], folder: str) -> list[tuple[Promot
     if not why:
         name = hashlib.sha256(address(first.incoming_clone_url).encode()).hexdigest()
         try:
-            clone = Clone(os.path.join(folder, name), first.incoming_clone_url, first.incoming_commit_sha)
+            clone = Clone(os.path.join(folder, name), first.incoming_clone_url)
         except GitFailed as error:
             why = str(error)
     return [(promotion, between(promotion, clone, why)) for promotion in promotions]
@@ -79,10 +79,6 @@ def between(promotion: Promotion, clone: Clone | None, why: str) -> Change:
             change.why = f"what it replaces comes from another repository: {old.repository.url}"
         elif old.sha == new.sha:
             change.status = "identical"
-        elif not clone.has_or_fetches(new.sha):
-            change.why = f"the repository does not give its commit {new.sha}"
-        elif not clone.has_or_fetches(old.sha):
-            change.why = f"the repository does not give the outgoing commit {old.sha} any more"
         else:
             change.ahead, change.behind = clone.counts(old.sha, new.sha)
             change.status = "ahead" if not change.behind else "diverged" if change.ahead else "behind"

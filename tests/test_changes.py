@@ -23,15 +23,11 @@ class Service:
         self.path = home / "hosts" / "acme" / name
         self.path.mkdir(parents=True)
         self.environment = {"PATH": PATH, "HOME": str(home), **WHEN}
-        (home / ".gitconfig").write_text(f'[url "file://{home}/hosts/"]\n  insteadOf = {HOST}/\n')
+        (home / ".gitconfig").write_text(
+            f'[url "file://{home}/hosts/"]\n  insteadOf = {HOST}/\n[user]\n  name = Ada\n  email = ada@example.com\n'
+            "[uploadpack]\n  allowFilter = true\n  allowAnySHA1InWant = true\n"
+        )
         self.git("init", "--quiet", "--initial-branch=main", f"--object-format={kind}")
-        for key, value in {
-            "user.name": "Ada",
-            "user.email": "ada@example.com",
-            "uploadpack.allowFilter": "true",
-            "uploadpack.allowAnySHA1InWant": "true",
-        }.items():
-            self.git("config", key, value)
 
     def git(self, *arguments: str, stdin: bytes = b"") -> str:
         done = subprocess.run(
@@ -150,7 +146,7 @@ def test_an_outgoing_commit_that_a_force_push_lost_is_fetched_by_its_hash(servic
     service.git("gc", "--quiet", "--prune=now")
     code, [change], err = ask(service.home, service.promotion(old, new))
     assert (code, change["status"], err) == (0, "unknown", "")
-    assert f"does not give the outgoing commit {old}" in change["why"]
+    assert f"does not give the commit {old}" in change["why"]
     code, _, err = ask(service.home, service.promotion(old, new), CHANGES_REQUIRED="1")
     assert code == 1
     assert "what has changed is not known" in err
@@ -219,6 +215,7 @@ def test_a_long_history(service: Service) -> None:
         f"commit refs/heads/main\ncommitter Ada <ada@example.com> {1_700_000_000 + number} +0000\ndata 1\nx\n"
         for number in range(100_000)
     )
+    service.environment["MALLOC_TOP_PAD_"] = "100000000"  # else fast-import asks for memory twice a commit
     service.git("fast-import", "--quiet", stdin=history.encode())
     old, new = service.git("rev-parse", "main~99999"), service.git("rev-parse", "main")
     code, [change], _ = ask(service.home, service.promotion(old, new))
@@ -235,7 +232,7 @@ def test_kept_clones_are_brought_up_to_date(service: Service) -> None:
     assert len(os.listdir(clones)) == 1
 
 
-def test_the_token_stands_on_no_command_line_and_is_known_to_fetch_alone(service: Service) -> None:
+def test_the_token_stands_on_no_command_line_and_is_known_only_where_the_host_is_asked(service: Service) -> None:
     """What git is started with is looked at: its arguments, and whether it sees the token."""
     old, new = service.commit(), service.commit()
     spy = service.home / "bin" / "git"
@@ -248,7 +245,7 @@ def test_the_token_stands_on_no_command_line_and_is_known_to_fetch_alone(service
         assert ask(service.home, service.promotion(old, new), **variables)[0] == 0
         seen = [line.split(" ", 1) for line in (service.home / "seen").read_text().splitlines()]
         assert not any("t0ken" in arguments for _, arguments in seen)
-        assert {token for token, arguments in seen if " fetch " in arguments} == {"t0ken" if knows else "none"}
-        assert {token for token, arguments in seen if " fetch " not in arguments} == {"none"}
+        assert {token for token, arguments in seen if " clone " in arguments} == {"t0ken" if knows else "none"}
+        assert {token for token, arguments in seen if " clone " not in arguments} == {"none"}
         helper = "credential.https://git.example.helper="
         assert any(helper in arguments for _, arguments in seen) == knows

@@ -22,6 +22,7 @@ _PASSED = (
     *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"),
 )
 _OURS = ("core.hooksPath=/dev/null", "gc.auto=0", "maintenance.auto=false", "submodule.recurse=false")
+_COMMITS_ONLY = ("--quiet", "--no-tags", "--filter=tree:0")
 _PULL_REQUESTS = (
     (re.compile(r"\(#(\d+)\)\Z").search, "#"),  # GitHub, squashed
     (re.compile(r"\AMerge pull request #(\d+)\b").search, "#"),  # GitHub and Bitbucket Data Center
@@ -45,42 +46,57 @@ class Counts(NamedTuple):
 class Clone:
     """A bare clone of a repository without trees."""
 
-    def __init__(self, folder: str, url: str, sha: str) -> None:
+    def __init__(self, folder: str, url: str) -> None:
         """Bring every branch of the repository at `url` into `folder`, or what is new there. Raises GitFailed."""
         self.folder = folder
-        if not os.path.exists(os.path.join(folder, "HEAD")):
-            kind = "sha256" if len(sha) == 64 else "sha1"
-            self.git("init", "--quiet", "--bare", "--template=", f"--object-format={kind}", folder, outside=True)
-            self.git("config", "remote.origin.url", url)
-        self.fetch("--prune", "origin", "+refs/heads/*:refs/heads/*")
+        if os.path.exists(os.path.join(folder, "HEAD")):
+            self.fetch("--prune", "origin", "+refs/heads/*:refs/heads/*")
+        else:
+            how = ("--bare", "--template=", "--origin=origin", "--reject-shallow")
+            self.git("clone", *_COMMITS_ONLY, *how, url, folder, network=True, outside=True)
 
     def fetch(self, *what: str) -> None:
         """Fetch commits. Raises GitFailed."""
-        self.git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--filter=tree:0", *what, network=True)
+        self.git("fetch", *_COMMITS_ONLY, "--no-write-fetch-head", *what, network=True)
 
     def has(self, sha: str) -> bool:
         """Say whether the clone has a commit."""
-        return self.answers("cat-file", "-e", f"{sha}^{{commit}}")
+        try:
+            self.git("cat-file", "-e", f"{sha}^{{commit}}")
+        except GitFailed:
+            return False
+        return True
 
-    def has_or_fetches(self, sha: str) -> bool:
-        """Say whether a commit can be had. One that no branch holds any more is fetched by its hash, once."""
+    def is_on_branch(self, sha: str) -> bool:
+        """Say whether any branch holds a commit."""
+        try:
+            return bool(self.git("for-each-ref", "--count=1", f"--contains={sha}", "refs/heads/"))
+        except GitFailed:
+            if self.has(sha):
+                raise
+            return False
+
+    def counts(self, old: str, new: str) -> Counts:
+        """Return how many commits only the new one, and only the old one, has in its history.
+
+        What no branch holds any more is fetched by its hash, once.
+        """
+        question = ("rev-list", "--left-right", "--count", f"{old}...{new}", "--")
+        try:
+            behind, ahead = self.git(*question).split()
+        except GitFailed:
+            for sha in (new, old):
+                self.fetch_by_hash(sha)
+            behind, ahead = self.git(*question).split()
+        return Counts(int(ahead), int(behind))
+
+    def fetch_by_hash(self, sha: str) -> None:
+        """Fetch a commit unless it is there."""
         if not self.has(sha):
             try:
                 self.fetch("origin", sha)
             except GitFailed:
-                return False
-        return self.has(sha)
-
-    def is_on_branch(self, sha: str) -> bool:
-        """Say whether any branch holds a commit."""
-        if not self.has(sha):
-            return False
-        return bool(self.git("for-each-ref", "--count=1", "--format=%(refname)", f"--contains={sha}", "refs/heads/"))
-
-    def counts(self, old: str, new: str) -> Counts:
-        """Return how many commits only the new one, and only the old one, has in its history."""
-        behind, ahead = self.git("rev-list", "--left-right", "--count", f"{old}...{new}", "--").split()
-        return Counts(int(ahead), int(behind))
+                raise GitFailed(f"the repository does not give the commit {sha}") from None
 
     def commits(self, old: str, new: str) -> list[LoggedCommit]:
         """Return the newest commits that only the new one has in its history."""
@@ -89,14 +105,6 @@ class Clone:
         options = ("-z", f"--max-count={MOST_COMMITS}", "--no-show-signature", "--no-color", form)
         fields = self.git("log", *options, f"{old}..{new}", "--").decode("utf-8", "replace").split("\0")
         return [commit(*fields[i : i + 5]) for i in range(0, len(fields) - 4, 5)]
-
-    def answers(self, *arguments: str) -> bool:
-        """Say whether a question to git ends with yes."""
-        try:
-            self.git(*arguments)
-        except GitFailed:
-            return False
-        return True
 
     def git(self, *arguments: str, network: bool = False, outside: bool = False) -> bytes:
         """Return what git prints. Raises GitFailed with the last line that it said."""
