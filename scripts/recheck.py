@@ -16,13 +16,12 @@ reads   DIGEST NOTHING_LEFT MATCH_BY RENAMED_FLOWS FROM_ENV TO_ENV SOURCES PROPO
     scripts/snapshots.py --latest | scripts/recheck.py release.json
 """
 
-import re
 import time
 from datetime import UTC, datetime
 
 from lib.holds import EVERY_FLOW, in_force, sentence
 from lib.model import Diff, Promotion
-from lib.releases import fields_of, is_rollback, read_approved, require_environments, too_old
+from lib.releases import fields_of, is_rollback, proposed, read_approved, require_environments, too_old
 from lib.rules import (
     by_key,
     cause_in_source,
@@ -37,7 +36,7 @@ from lib.rules import (
     same_artifacts,
 )
 from lib.settings import seconds, settings, this_run, variable
-from lib.streams import Refused, Unusable, one_file, printable, read_bytes, read_document, run, say, write_json
+from lib.streams import Refused, one_file, printable, read_document, run, say, write_json
 
 
 def recheck(approved: list[Promotion], diff: Diff) -> tuple[list[Promotion], list[str]]:
@@ -85,17 +84,12 @@ def recheck(approved: list[Promotion], diff: Diff) -> tuple[list[Promotion], lis
     return pending, notes
 
 
-def refuse_expired(path: str, now: float) -> None:
-    """Raise Refused for a release whose proposal is longer ago than APPROVAL_MAX_AGE. `path` says when that was."""
-    text = read_bytes(path).decode("ascii", "replace").strip()
-    if not re.fullmatch("[0-9]{1,12}", text):
-        raise Unusable(f"PROPOSED: {printable(path)} does not hold the seconds that `date +%s` prints")
+def refuse_expired(age: float) -> None:
+    """Raise Refused for a release whose proposal is longer ago than APPROVAL_MAX_AGE."""
     longest = settings().approval.max_age
-    if now - int(text) > seconds(longest):
-        days = (now - int(text)) / 86400
-        raise Refused(
-            f"the release was proposed {days:.1f} days ago, and an approval is good for {longest}: propose it anew"
-        )
+    if age > seconds(longest):
+        ago = f"{age / 86400:.1f} days ago"
+        raise Refused(f"the release was proposed {ago}, and an approval is good for {longest}: propose it anew")
 
 
 def refuse_pinned(expressions: tuple[str, str]) -> None:
@@ -110,7 +104,7 @@ def main(argv: list[str]) -> int:
     approved = read_approved(one_file(__doc__, argv, "APPROVED"))
     refuse_pinned(settings().environments)
     if this_run().proposed:
-        refuse_expired(this_run().proposed, time.time())
+        refuse_expired(time.time() - proposed())
     diff = read_diff(read_document())
     require_named_environments(diff)
     pending, notes = recheck(approved, diff)

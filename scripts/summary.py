@@ -9,6 +9,7 @@ settings, from the environment; the page leaves out what is not given:
   SNAPSHOTS         the diff that the release comes from: for what stays, is left out, or is retired in FROM
   VERDICTS          the gate's verdicts, a file or a folder of files; the page names a missing verdict
   CHANGES           what scripts/changes.py printed
+  PROPOSED          when it was proposed: what comes in is as old as it was then; without it, as it is now
   OVERRIDE          the reason that passes holds and freezes
   OUTCOMES          what scripts/verify.py printed: then the page says how the release ended
   REASONS           a file that says why there is no release, one reason a line

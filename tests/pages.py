@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from conftest import PATH, ROOT, environment
+from conftest import environment
+from forked import Forked, Ran
 
 SERVICES = (
     *("accounts", "basket", "catalog", "checkout", "dashboard", "images"),
@@ -41,15 +41,21 @@ def diff(count: int, first: int = 0) -> dict[str, Any]:
     }
 
 
-def run(script: str, stdin: bytes, **variables: str) -> subprocess.CompletedProcess[bytes]:
-    command = [f"{ROOT}/.venv/bin/python", f"{ROOT}/scripts/{script}.py"]
-    env = environment(Path("/nonexistent"), PATH=PATH, **variables)
-    return subprocess.run(command, input=stdin, capture_output=True, env=env, timeout=120)
+FOLDER = tempfile.TemporaryDirectory()
+
+
+@cache
+def forked() -> Forked:
+    return Forked(Path(FOLDER.name), environment(Path("/nonexistent")))
+
+
+def run(script: str, stdin: bytes, **variables: str) -> Ran:
+    return forked().run(f"{script}.py", stdin=stdin, **variables)
 
 
 @cache
 def release_in(diff_document: str) -> str:
-    return run("promotions", diff_document.encode()).stdout.decode()
+    return run("promotions", diff_document.encode()).out.decode()
 
 
 def release_of(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -134,5 +140,5 @@ def page(script: str, release: Any, refused: str = "", **documents: Any) -> str:
             Path(path).write_text(json.dumps(document))
             variables[name.upper()] = path
         done = run(script, json.dumps(release).encode(), **variables)
-    assert (done.returncode, done.stderr) == (0, b"")
-    return done.stdout.decode()
+    assert (done.code, done.err) == (0, b"")
+    return done.out.decode()

@@ -1,7 +1,7 @@
-"""What the approver decides on beside the verdicts: what has changed, by whom, since when it runs, and what is held."""
+"""What the approver decides on beside the verdicts: what has changed, by whom, how old it is, and what is held."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from lib.commit_urls import commit_page
@@ -42,7 +42,7 @@ def counted(number: int, one: str, several: str = "") -> str:
 
 
 def what_changes(inputs: Inputs) -> Line:
-    """Return the sentence that the page begins with: how many commits by how many people, and since when they run."""
+    """Return the sentence that the page begins with: how many commits by how many people, and how old they are."""
     line: Line = []
     if inputs.changes is not None and not inputs.is_rollback:
         commits, people, unknown, at_least = total(inputs.changes)
@@ -52,10 +52,9 @@ def what_changes(inputs: Inputs) -> Line:
             line.append(Mark("doubtful", f"What has changed is not known for {unknown} of {len(inputs.changes)}."))
     starts = sorted(start for p in inputs.release if (start := started(p)) is not None)
     if starts and not inputs.is_rollback:
-        first, last = (utc(datetime.fromtimestamp(starts[i], UTC)) for i in (0, -1))
-        place = inputs.environments[0]
-        both = f"since {first}" if first == last else f"since {first} at the earliest, {last} at the latest"
-        line.append(f"What comes in has run in {place} {both}.")
+        ages = dict.fromkeys(age(starts[index], inputs.now) for index in (-1, 0))
+        how_old = f"has run in {inputs.environments[0]} for {' to '.join(ages)} (at {utc(inputs.now)})"
+        line.append(f"What comes in {how_old}.")
     return line
 
 
@@ -65,10 +64,14 @@ def started(promotion: Promotion) -> int | None:
     return start if isinstance(start, int) and 0 <= start < 2**33 else None
 
 
-def since(promotion: Promotion) -> Line:
-    """Return since when the incoming artifact runs. A time, not an age: the page is read later than it is written."""
-    start = started(promotion)
-    return ["not known" if start is None else utc(datetime.fromtimestamp(start, UTC))]
+def age(start: int | None, now: datetime) -> str:
+    """Return how long something has run: 3 d 4 h, 4 h, 5 min."""
+    if start is None:
+        return "not known"
+    hours, minutes = divmod(max(int(now.timestamp()) - start, 0) // 60, 60)
+    if hours >= 24:
+        return f"{hours // 24} d {hours % 24} h"
+    return f"{hours} h" if hours else f"{minutes} min"
 
 
 def changed(promotion: Promotion, change: Change, inputs: Inputs) -> Line:
@@ -105,16 +108,13 @@ def logged(commit: LoggedCommit, promotion: Promotion) -> Line:
         path = PULL_REQUESTS.get(promotion.incoming_repo_provider)
         page = f"{promotion.incoming_repo_url}/{path}/{commit.pull_request[1:]}" if path else ""
         line.append(Mark("", f"pull request {commit.pull_request}", web_page(page)))
-    by = short(commit.author)
-    return [
-        *line,
-        f"by {by}" if commit.author == commit.committer else f"by {by}, committed by {short(commit.committer)}",
-    ]
+    # What is merged on its site, GitHub commits itself.
+    others = "" if commit.committer in (commit.author, "GitHub") else f", committed by {short(commit.committer)}"
+    return [*line, f"by {short(commit.author)}{others}"]
 
 
-def why_left_out(artifact: Artifact) -> str:
+def why_left_out(artifact: Artifact, now: datetime) -> str:
     """Return why an artifact that runs in FROM is not in the release."""
-    now = datetime.now(UTC)
     for hold in [] if this_run().override else in_force(now):
         if hold.flow == artifact.flow:
             return f"it is held {sentence(hold)}"
@@ -130,7 +130,7 @@ def holds(inputs: Inputs) -> dict[str, Line]:
         return {"Override": [Mark("doubtful", short(this_run().override, 500))]} if this_run().override else {}
     flows = {promotion.incoming_flow for promotion in inputs.release}
     flows |= {artifact.flow for artifact in (inputs.diff.incoming if inputs.diff else ())}
-    met = [hold for hold in in_force(datetime.now(UTC)) if hold.flow == EVERY_FLOW or hold.flow in flows]
+    met = [hold for hold in in_force(inputs.now) if hold.flow == EVERY_FLOW or hold.flow in flows]
     facts: dict[str, Line] = {}
     if met:
         facts["Held"] = [Mark("doubtful", "; ".join(named(hold.flow, sentence(hold)) for hold in met))]

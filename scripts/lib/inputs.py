@@ -3,12 +3,13 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 from urllib.parse import unquote
 
 from lib.changes import read_changes
 from lib.model import Artifact, Change, Diff, Outcome, Promotion, Verdict
-from lib.releases import is_rollback, read_reasons, read_release, require_environments
+from lib.releases import is_rollback, proposed, read_reasons, read_release, require_environments
 from lib.rules import by_key, environment_of, image_of, last_part, matcher, read_diff, registry_of
 from lib.settings import settings, this_run
 from lib.streams import Unusable, parse, printable, read_bytes, read_document, read_file, typed
@@ -27,7 +28,8 @@ class Inputs(NamedTuple):
     verdicts: list[Verdict] | None
     outcomes: list[Outcome] | None
     refused: list[str] | None
-    changes: list[Change] | None = None
+    changes: list[Change] | None
+    now: datetime  # or when the release was proposed
 
     @property
     def environments(self) -> tuple[str, str]:
@@ -122,7 +124,8 @@ def service(artifact: Artifact) -> str:
 
 def registry(artifact: Artifact) -> str:
     """Return an image's registry, and the path in it, as it is shown."""
-    return short(registry_of(artifact.name), 2 * LONGEST_NAME) or "none is named"
+    named = short(registry_of(artifact.name), 2 * LONGEST_NAME)
+    return f"image from {named}" if named else "no registry is named"
 
 
 def repository(promotion: Promotion) -> str:
@@ -179,7 +182,8 @@ def read_inputs() -> Inputs:
     except Unusable:
         if not refused:
             raise
-    inputs = Inputs(release, diff, verdicts if run.verdicts else None, outcomes, refused, changes)
+    now = datetime.fromtimestamp(proposed(), UTC) if run.proposed else datetime.now(UTC)
+    inputs = Inputs(release, diff, verdicts if run.verdicts else None, outcomes, refused, changes, now)
     if not refused:
         require_environments(release, *inputs.environments)
     return inputs

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
@@ -111,6 +112,15 @@ def read_approved(path: str) -> list[Promotion]:
     if wanted and digest(release) != wanted:
         raise Unusable(f"{printable(path)}: its digest is {digest(release)}, approved was {printable(wanted)}")
     return release
+
+
+def proposed() -> int:
+    """Return when the release was proposed, in seconds since 1970: what the file PROPOSED says."""
+    path = this_run().proposed
+    text = read_bytes(path).decode("ascii", "replace").strip()
+    if not re.fullmatch("[0-9]{1,11}", text):
+        raise Unusable(f"PROPOSED: {printable(path)} does not hold the seconds that `date +%s` prints")
+    return int(text)
 
 
 def read_reasons() -> list[str] | None:

@@ -3,14 +3,13 @@
 from typing import NamedTuple
 
 from lib.commit_urls import commit_page, same_host
-from lib.decision import changed, since
-from lib.inputs import Inputs, is_there, registry, repository, service, short, word_of
+from lib.decision import age, changed, started
+from lib.inputs import Inputs, is_there, names, registry, repository, service, short, word_of
 from lib.model import Artifact, Promotion, Verdict
 from lib.parts import Code, Line, Mark, web_page
 from lib.releases import snapshot_url
 from lib.rules import commit_of, deploys_from_other_registry, environment_of, registry_of
 
-DIFFERENCE = 4  # the column of the link to what changes, and of the commits where they are known
 KINDS = {"compliant": "good", "non-compliant": "bad", "landed": "good", "another landed": "bad"}
 
 
@@ -26,27 +25,19 @@ class Table(NamedTuple):
 def promotions(inputs: Inputs, most: int) -> Table:
     """Return the table of what runs, what will run, the difference, where it comes from, and the verdicts."""
     rows: list[list[Line]] = []
-    for promotion, running, verdicts in zip(inputs.release[:most], inputs.running(), inputs.evidence(), strict=False):
-        new = promotion.incoming
-        cells: list[Line] = [
-            [service(new)],
-            [short(new.flow)],
-            runs_now(promotion, running),
-            [version(new)],
-            [difference(promotion)],
-            [Mark("", repository(promotion), web_page(promotion.incoming_repo_url))],
-            registry_deployed_from(promotion, inputs.environments[1]),
-        ]
-        if inputs.changes is not None:
-            cells[DIFFERENCE] = [*changed(promotion, inputs.changes[len(rows)], inputs), *cells[DIFFERENCE]]
-        cells += [] if inputs.is_rollback else [since(promotion)]
-        cells += [[mark_of(verdict)] for verdict in verdicts]
-        rows.append(cells)
-    heads = ["service", "flow", "runs now", "will run", "difference", "repository", "registry"]
-    if inputs.changes is not None:
-        heads[DIFFERENCE] = "commits"
-    heads += [] if inputs.is_rollback else [f"in {inputs.environments[0]} since"]
-    heads += [f"verdict {asked(place, inputs)}" for place in inputs.places()]
+    shown = inputs.release[:most]
+    called = names(promotion.incoming for promotion in shown)
+    for promotion, running, verdicts in zip(shown, inputs.running(), inputs.evidence(), strict=False):
+        new, index = promotion.incoming, len(rows)
+        what = changed(promotion, inputs.changes[index], inputs) if inputs.changes is not None else []
+        runs: list[Line] = [[called[index]], runs_now(promotion, running), [version(new)]]
+        how_old: list[Line] = [] if inputs.is_rollback else [[age(started(promotion), inputs.now)]]
+        judged: list[Line] = [[mark_of(verdict)] for verdict in verdicts]
+        comes: list[Line] = [source(promotion, inputs.environments[1]), [short(new.flow)]]
+        rows.append([*runs, [*what, difference(promotion)], *how_old, *judged, *comes])
+    heads = ["service", "runs now", "will run", "difference" if inputs.changes is None else "commits"]
+    heads += [] if inputs.is_rollback else [f"age in {inputs.environments[0]}"]
+    heads += [f"verdict {asked(place, inputs)}" for place in inputs.places()] + ["source", "flow"]
     title = "What would have changed" if inputs.refused else ""
     return Table(title, heads, rows, len(inputs.release) - len(rows))
 
@@ -73,15 +64,16 @@ def runs_now(promotion: Promotion, running: list[Artifact]) -> Line:
     return [version(artifact) for artifact in running[:3]]
 
 
-def registry_deployed_from(promotion: Promotion, to: str) -> Line:
-    """Return the registry that the deployment names, and whose it is where each environment has its own."""
+def source(promotion: Promotion, to: str) -> Line:
+    """Return the repository, and the registry that the deployment names; and whose, where each environment has one."""
     new, old = promotion.incoming, promotion.outgoing
+    code = Mark("", repository(promotion), web_page(promotion.incoming_repo_url))
     other = deploys_from_other_registry(promotion.incoming_snapshot_id, to)
     if (not other and promotion.is_first) or registry_of(new.name) == registry_of(old.name):
-        return [registry(new)]
+        return [code, registry(new)]
     if other and not promotion.is_first:
-        return [registry(old), f"(of {environment_of(promotion.outgoing_snapshot_id)})"]
-    return [registry(new), f"(of {environment_of(promotion.incoming_snapshot_id)})"]
+        return [code, f"{registry(old)} (of {environment_of(promotion.outgoing_snapshot_id)})"]
+    return [code, f"{registry(new)} (of {environment_of(promotion.incoming_snapshot_id)})"]
 
 
 def difference(promotion: Promotion) -> Mark:

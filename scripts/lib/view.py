@@ -173,7 +173,7 @@ def what_is_left(inputs: Inputs, most: int) -> list[Section]:
     out: list[Line] = []
     for name, artifact in zip(names(waiting[:most]), waiting, strict=False):
         instead: Line = [f"while {to} keeps", version(kept[key(artifact)])] if key(artifact) in kept else []
-        out.append([name, version(artifact), f"waits because {why_left_out(artifact)}", *instead])
+        out.append([name, version(artifact), f"waits because {why_left_out(artifact, inputs.now)}", *instead])
     retired = [artifact for artifact in staying if key(artifact) not in coming]
     found = [section("Left out", out, len(waiting))]
     for title, artifacts in ((f"Retired in {one}, still in {to}", retired), ("Stays as it is", both)):
