@@ -29,7 +29,7 @@ NAMES = [
     *("nothing to promote", "three", "eleven", "not compliant", "sixty", "refused"),
     *("ended", "no answer", "rollback", "hostile names", "changes"),
 ]
-WIDTHS = (360, 800, 1440)
+WIDTHS = (360, 800, 1377)  # the last one is the narrowest with a table
 
 
 def made(script: str, name: str) -> str:
