@@ -6,7 +6,6 @@ credential helpers); nothing of the repository's does: no hook, no submodule, no
 
 import os
 import re
-from typing import NamedTuple
 
 from lib import processes
 from lib.model import LoggedCommit
@@ -36,13 +35,6 @@ class GitFailed(Exception):
     """Git could not say what was asked."""
 
 
-class Counts(NamedTuple):
-    """How many commits only one of two has in its history."""
-
-    ahead: int
-    behind: int
-
-
 class Clone:
     """A bare clone of a repository without trees."""
 
@@ -53,7 +45,7 @@ class Clone:
             self.fetch("--prune", "origin", "+refs/heads/*:refs/heads/*")
         else:
             how = ("--bare", "--template=", "--origin=origin", "--reject-shallow")
-            self.git("clone", *_COMMITS_ONLY, *how, url, folder, network=True, outside=True)
+            self.git("clone", *_COMMITS_ONLY, *how, url, folder, network=True)
 
     def fetch(self, *what: str) -> None:
         """Fetch commits. Raises GitFailed."""
@@ -76,7 +68,7 @@ class Clone:
                 raise
             return False
 
-    def counts(self, old: str, new: str) -> Counts:
+    def counts(self, old: str, new: str) -> tuple[int, int]:
         """Return how many commits only the new one, and only the old one, has in its history.
 
         What no branch holds any more is fetched by its hash, once.
@@ -88,7 +80,7 @@ class Clone:
             for sha in (new, old):
                 self.fetch_by_hash(sha)
             behind, ahead = self.git(*question).split()
-        return Counts(int(ahead), int(behind))
+        return int(ahead), int(behind)
 
     def fetch_by_hash(self, sha: str) -> None:
         """Fetch a commit unless it is there."""
@@ -106,7 +98,7 @@ class Clone:
         fields = self.git("log", *options, f"{old}..{new}", "--").decode("utf-8", "replace").split("\0")
         return [commit(*fields[i : i + 5]) for i in range(0, len(fields) - 4, 5)]
 
-    def git(self, *arguments: str, network: bool = False, outside: bool = False) -> bytes:
+    def git(self, *arguments: str, network: bool = False) -> bytes:
         """Return what git prints. Raises GitFailed with the last line that it said."""
         passed = {name: os.environ.get(name, "") for name in _PASSED}
         protocols = os.environ.get("GIT_ALLOW_PROTOCOL") or "https"
@@ -123,10 +115,10 @@ class Clone:
             helper = '!f() { echo username=oauth2; echo "password=$SOURCES_TOKEN"; }; f'
             options.append(f"credential.https://{host}.helper={helper}")
         flags = [flag for option in options for flag in ("-c", option)]
-        where = () if outside else ("--git-dir", self.folder)
         environment = {name: value for name, value in {**passed, **own}.items() if value}
         try:
-            ended = processes.run("git", *flags, *where, *arguments, env=environment, cwd="/", timeout=TIMEOUT)
+            where = f"--git-dir={self.folder}"
+            ended = processes.run("git", *flags, where, *arguments, env=environment, cwd="/", timeout=TIMEOUT)
         except TimeoutError:
             raise GitFailed(f"git {arguments[0]}: no answer within {TIMEOUT:g} seconds") from None
         except KosliFailed as error:
