@@ -1,6 +1,5 @@
 """What the approver decides on beside the verdicts: what has changed, by whom, how old it is, and what is held."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -142,9 +141,3 @@ def holds(inputs: Inputs) -> dict[str, Line]:
 def named(flow: str, what: str) -> str:
     """Return what is held, and what a hold says of it."""
     return f"{'everything' if flow == EVERY_FLOW else short(flow)} {short(what, 500)}"
-
-
-def refusals(lines: Iterable[str], refused: list[str]) -> list[Line]:
-    """Return what the changes say against a release, as lines; what the reasons say already is not repeated."""
-    said = " ".join(refused)
-    return [[Mark("bad", short(cause, 500))] for cause in lines if cause not in said]

@@ -5,8 +5,8 @@ from collections import Counter
 from typing import NamedTuple
 
 from lib.changes import causes
-from lib.decision import holds, refusals, what_changes, why_left_out
-from lib.inputs import Inputs, has_marks, names, service_key, some, word_of
+from lib.decision import holds, what_changes, why_left_out
+from lib.inputs import Inputs, has_marks, names, service_key, short, some, word_of
 from lib.model import Promotion
 from lib.parts import Code, Line, Mark
 from lib.releases import digest
@@ -140,7 +140,8 @@ def objections(inputs: Inputs, most: int) -> list[Section]:
         for name, (_, what, kind, reason) in zip(names(a for a, *_ in found[:most]), found, strict=False)
     ]
     against = [] if inputs.is_rollback or not inputs.changes else list(causes(inputs.release, inputs.changes))
-    more = refusals(against, inputs.refused or [])
+    said = " ".join(inputs.refused or [])
+    more: list[Line] = [[Mark("bad", short(cause, 500))] for cause in against if cause not in said]
     lines = [*more[:most], *lines]
     return [section("What speaks against it", lines, len(more) + len(found))] if lines else []
 
