@@ -3,11 +3,11 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from conftest import PATH, ROOT
+from conftest import PATH
+from pages import run
 
 import pytest
 
@@ -68,15 +68,10 @@ def service(tmp_path: Path) -> Service:
 
 def ask(home: Path, *release: dict[str, Any], **variables: str) -> tuple[int, list[dict[str, Any]], str]:
     """Return what changes.py ends with, prints and says of a release."""
-    environment = {"PATH": PATH, "HOME": str(home), "LC_ALL": "C.UTF-8", "GIT_ALLOW_PROTOCOL": "file", **variables}
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "changes.py")],
-        env=environment,
-        input=json.dumps(release).encode(),
-        capture_output=True,
-        timeout=120,
+    done = run(
+        "changes", json.dumps(release).encode(), **{"HOME": str(home), "GIT_ALLOW_PROTOCOL": "file", **variables}
     )
-    return done.returncode, json.loads(done.stdout or b"[]"), done.stderr.decode()
+    return done.code, json.loads(done.out or b"[]"), done.err.decode()
 
 
 def test_what_came_between(service: Service) -> None:
