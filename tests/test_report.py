@@ -36,7 +36,7 @@ def made(script: str, name: str) -> str:
     """Return the page of a situation."""
     counts = {"three": 3, "no answer": 3, "nothing to promote": 0, "sixty": 60, "refused": 4, "rollback": 3}
     count = counts.get(name, 11)
-    document = diff(len(HOSTILE) if name == "hostile names" else count, first=1 if name == "eleven" else 0)
+    document = diff(len(HOSTILE) if name == "hostile names" else count, first=name in ("eleven", "changes"))
     release = release_of(document)
     found = verdicts(release)
     if name in ("not compliant", "refused"):
@@ -176,14 +176,15 @@ TOO_WIDE = """[...document.querySelectorAll("body *")].filter(e => {
 
 
 @browser_needed
-@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_page_is_quiet_and_fits(show: Any, name: str, width: int) -> None:
-    opened = show(name, width)
+def test_a_page_is_quiet_and_fits(show: Any, name: str) -> None:
+    opened = show(name)
+    for width in WIDTHS:
+        opened.resize(width)
+        assert opened.evaluate("document.documentElement.scrollWidth") <= width
+        assert opened.evaluate(TOO_WIDE) == []
     assert opened.complaints() == []
     assert [url.rpartition("/")[2] for url in opened.requests()] == ["report.html"]
-    assert opened.evaluate("document.documentElement.scrollWidth") <= width
-    assert opened.evaluate(TOO_WIDE) == []
 
 
 @browser_needed
