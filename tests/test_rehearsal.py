@@ -1,6 +1,7 @@
 """The rehearsal: the very workflows, run by act against a Kosli on this machine, with the real CLI.
 
-A test is a scenario. Each says how the jobs ended, what Kosli was told, and what runs in production afterwards.
+A test is a scenario. Each says how the jobs ended, what Kosli was told, and what runs in production afterwards. What
+begins alike is run once, and kept: a release that was found, and one that was approved.
 """
 
 import json
@@ -29,24 +30,17 @@ import pytest
 
 BOTH = {SAVER["fingerprint"], WEB["fingerprint"], NGINX["fingerprint"]}
 BEFORE = {SAVER_BEFORE["fingerprint"], WEB_BEFORE["fingerprint"], NGINX["fingerprint"]}
-ALL_WELL = dict.fromkeys(JOBS, "success")
 PROMOTIONS = {"saver.promotion": True, "web.promotion": True}
-AGAIN = [*APPROVED, {**APPROVED[0], "comment": "Once more."}]
+FREEZE = '[[hold]]\nflow = "*"\nuntil = 2099-01-01T00:00:00Z\nreason = "the shops are full"\n'
+# Lines of bash: at the tip of the default branch, among the artifacts of the run.
 TIP = 'cp -r "$HOME/rehearsal/checkout" "$HOME/rehearsal/tip"; cd "$HOME/rehearsal/tip"; '
 KEPT = 'cd "$HOME/rehearsal/artifacts/1001"; '
 
 
-def stopped_at(job: str) -> dict[str, str]:
-    """Return how the jobs end when this one fails, and the run with it."""
-    at = JOBS.index(job)
-    ends = ["success"] * at + ["failure"] + ["skipped"] * (len(JOBS) - at - 1)
-    return dict(zip(JOBS, ends, strict=True))
-
-
-def stopped_before(job: str) -> dict[str, str]:
-    """Return how the jobs end when this one is the first that is not wanted."""
-    at = JOBS.index(job)
-    return dict(zip(JOBS, ["success"] * at + ["skipped"] * (len(JOBS) - at), strict=True))
+def ended(last: str = "verify", end: str = "success", *, first: str = "find-promotions") -> dict[str, str]:
+    """Return how the jobs end when these are run, and the last of them ends so. The others are skipped."""
+    jobs = JOBS[JOBS.index(first) : JOBS.index(last)]
+    return dict.fromkeys(JOBS, "skipped") | dict.fromkeys(jobs, "success") | {last: end}
 
 
 def attested(run: Run, trail: str = "run-1001") -> dict[str, bool | None]:
@@ -64,7 +58,8 @@ def told(run: Run, name: str, trail: str = "run-1001") -> dict[str, Any]:
 def refused(run: Run, job: str, reason: str, trail: str = "run-1001") -> None:
     """Say that a run was refused at a job: the page and Kosli say why, and nobody deployed anything."""
     assert run.code != 0
-    assert run.results == stopped_at(job), run.trouble
+    first = next(each for each in JOBS if run.result(each) != "skipped")
+    assert run.results == ended(job, "failure", first=first), run.trouble
     call = "find" if job == "find-promotions" else "land" if job == "recheck" else "release"
     assert [name for name in run.legs if name.endswith("refused")] == [f"{call}: refused"]
     assert run.result(f"{call}: refused") == "success", run.trouble
@@ -80,6 +75,28 @@ def stage(tmp_path: Path) -> Stage:
     return Stage(tmp_path, two_behind())
 
 
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    stage = Stage(tmp_path_factory.mktemp("kept"), two_behind())
+    for part, name in (("find-promotions", "found"), ("release", "approved")):
+        run = stage.run_part(part)
+        assert run.code == 0, run.trouble
+        stage.keep(name)
+    return stage
+
+
+@pytest.fixture
+def found(kept: Stage) -> Stage:
+    """A release that was found: run_part("release", "land") goes on with it."""
+    return kept.go_back("found")
+
+
+@pytest.fixture
+def approved(kept: Stage) -> Stage:
+    """A release that was approved: run_part("land") goes on with it."""
+    return kept.go_back("approved")
+
+
 def test_the_scratch_copy_differs_where_it_must() -> None:
     """act does not know them."""
     assert {(file, old.strip(" ,")) for file, old, _, _ in EDITS} == {
@@ -93,15 +110,15 @@ def test_the_scratch_copy_differs_where_it_must() -> None:
 def test_a_release_lands_and_is_rolled_back_and_its_approval_is_good_once(stage: Stage) -> None:
     run = stage.run(terraform=True)
     assert run.code == 0, run.trouble
-    assert run.results == ALL_WELL
+    assert run.results == ended()
     assert set(run.legs["sdlc-control-gate"]) == {"saver-ci", "web-ci"}
     assert set(run.legs["deploy-to-prod"]) == {"saver", "web"}
     assert attested(run) == {**PROMOTIONS, "release": True, "approval": True, "outcome": True}
     asked = [(row["fingerprint"], environment) for row in (SAVER, WEB) for environment in ("aws-beta", "aws-prod")]
     assert run.asserted == sorted(asked * 2), "by the gate, and again after the approval"
-    assert told(run, "approval")["digest"] == told(run, "outcome")["digest"] == stage.digest()
+    assert told(run, "approval")["digest"] == told(run, "outcome")["digest"] == stage.found[1001]["digest"]
     assert "2 of 3 services will change in aws-prod" in run.summary
-    assert stage.digest() in run.summary, "the approver sees what is approved"
+    assert stage.found[1001]["digest"] in run.summary, "the approver sees what is approved"
     assert run.summary.count("✅ landed") == 2
     assert run.deployments == sorted([SAVER["name"], WEB["name"]]), "whatever terraform.tfvars says"
     assert run.running("aws-prod") == BOTH
@@ -113,7 +130,7 @@ def test_a_release_lands_and_is_rolled_back_and_its_approval_is_good_once(stage:
 
     run = stage.run("rollback.yml", inputs={"run": "1001"}, run_id=1002)
     assert run.code == 0, run.trouble
-    assert run.results == ALL_WELL
+    assert run.results == ended()
     assert set(run.asserted) == {(row["fingerprint"], "aws-prod") for row in (SAVER_BEFORE, WEB_BEFORE)}, (
         "the older artifacts ran in production, and go there"
     )
@@ -124,12 +141,12 @@ def test_a_release_lands_and_is_rolled_back_and_its_approval_is_good_once(stage:
     run = stage.run("rollback.yml", inputs={"run": "1001"}, run_id=1003)
     refused(run, "find-promotions", "nothing is left to do", "run-1003")
 
-    run = stage.rerun()
+    run = stage.run_part("land", attempt=2)
     assert run.code != 0
     assert run.result("recheck") == "failure"
     assert run.deployments == []
     assert "an approval is good for one attempt" in run.summary
-    run = stage.rerun("release")
+    run = stage.run_part("release", "land", attempt=2)
     assert run.code != 0
     assert run.result("approve") == "failure"
     assert run.deployments == []
@@ -139,38 +156,51 @@ def test_a_release_lands_and_is_rolled_back_and_its_approval_is_good_once(stage:
 def test_nothing_to_promote(tmp_path: Path) -> None:
     run = Stage(tmp_path, world([*LEVEL, SAVER], [*LEVEL, SAVER])).run()
     assert run.code == 0, run.trouble
-    assert run.results == stopped_before("take-release")
+    assert run.results == ended("find-promotions")
     assert attested(run) == {}
     assert run.deployments == []
     assert "nothing to promote" in run.summary.lower()
 
 
-RENAMED = {**SAVER, "flow": "keeper-ci"}
-ELSEWHERE = artifact("web", "new", group="https://github.com./example")
+def test_every_cause_to_find_no_release_is_named(tmp_path: Path) -> None:
+    renamed = {**SAVER, "flow": "keeper-ci"}
+    elsewhere = artifact("cart", "new", group="https://github.com./example")
+    young = {**artifact("shop", "new"), "most_recent_timestamp": 4_070_908_800}
+    beta = [renamed, WEB, WEB_BEFORE, elsewhere, young, NGINX]
+    stage = Stage(tmp_path, world(beta, [SAVER_BEFORE, WEB_BEFORE, NGINX]), settings='soak = "4h"\n')
+    (stage.checkout / "holds.toml").write_text(FREEZE)
+    run = stage.run()
+    for reason in (
+        "aws-beta: web-ci: a deployment is in progress",
+        "host that neither begins nor ends with a dot",
+        "it would be a first deployment",
+        "it has to run for 4h first, until 2099-01-01 04:00 UTC",
+        "a freeze until 2099-01-01 00:00 UTC: the shops are full",
+    ):
+        refused(run, "find-promotions", reason)
+    assert attested(run) == {"release": False}
+    assert run.running("aws-prod") == BEFORE
+
+
 SECOND = {**artifact("web", "worker"), "flow": "worker-ci", "commit_url": WEB["commit_url"]}
-OTHER_ENVIRONMENT = [
-    {"path": "env-diff", "merge": {"snappish1": {"snapshot_id": "aws-dev#7", "artifacts": [SAVER]}}},
-]
+OTHER_ENVIRONMENT = {"path": "env-diff", "merge": {"snappish1": {"snapshot_id": "aws-dev#7", "artifacts": [SAVER]}}}
+NO_ANSWER = {"path": "env-diff", "body": "<html>"}
 
 
 @pytest.mark.parametrize(
-    ("beta", "more", "reason"),
+    ("beta", "faults", "reason"),
     [
-        pytest.param([SAVER, WEB, WEB_BEFORE, NGINX], {}, "aws-beta: web-ci: a deployment is in progress", id="moving"),
-        pytest.param([SAVER, ELSEWHERE, NGINX], {}, "host that neither begins nor ends with a dot", id="another host"),
-        pytest.param([RENAMED, WEB, NGINX], {}, "it would be a first deployment", id="runs already"),
-        pytest.param([SAVER, WEB, SECOND, NGINX], {}, "deploy.one_repository", id="one repository"),
-        pytest.param([SAVER, WEB], {"faults": OTHER_ENVIRONMENT}, "aws-dev", id="other environments"),
-        pytest.param(
-            [SAVER, WEB], {"faults": [{"path": "env-diff", "body": "<html>"}]}, "kosli diff snapshots", id="no answer"
-        ),
+        pytest.param([SAVER, WEB, SECOND, NGINX], [], "deploy.one_repository", id="one repository"),
+        pytest.param([SAVER, WEB], [OTHER_ENVIRONMENT], "aws-dev", id="other environments"),
+        pytest.param([SAVER, WEB], [NO_ANSWER], "kosli diff snapshots", id="no answer"),
     ],
 )
-def test_no_release_is_found(tmp_path: Path, beta: list[dict[str, Any]], more: dict[str, Any], reason: str) -> None:
-    run = Stage(tmp_path, world(beta, [SAVER_BEFORE, WEB_BEFORE, NGINX], **more)).run()
+def test_no_release_is_found(
+    tmp_path: Path, beta: list[dict[str, Any]], faults: list[dict[str, Any]], reason: str
+) -> None:
+    run = Stage(tmp_path, world(beta, [SAVER_BEFORE, WEB_BEFORE, NGINX], faults=faults)).run()
     refused(run, "find-promotions", reason)
     assert attested(run) == {"release": False}
-    assert run.running("aws-prod") == BEFORE
 
 
 def test_another_branch(stage: Stage) -> None:
@@ -178,14 +208,32 @@ def test_another_branch(stage: Stage) -> None:
     stage.go_on("git switch -q -c mine")
     run = stage.run()
     assert run.code != 0
-    assert run.results == stopped_at("find-promotions")
+    assert run.results == ended("find-promotions", "failure")
     assert run.requests == []
     assert "a run counts only on the default branch" in run.log("find-promotions")
 
 
-def test_one_is_not_compliant(tmp_path: Path) -> None:
-    missing = {WEB["fingerprint"]: {"aws-prod": {"resolutions": ["missing_attestation"]}}}
-    run = Stage(tmp_path, two_behind(evaluations=missing)).run()
+def test_all_jobs_run_again(stage: Stage) -> None:
+    """Another release would take the place of what was approved, and must be rolled back."""
+    run = stage.run(environment={"GITHUB_RUN_ATTEMPT": "2"})
+    assert run.code != 0
+    assert run.results == ended("find-promotions", "failure")
+    assert run.requests == []
+    assert "a run finds its release only once" in run.log("find-promotions")
+
+
+def set_world(stage: Stage, **keys: Any) -> None:
+    """Have something be otherwise in Kosli's world from now on."""
+    path = stage.state / "world.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), **keys}))
+
+
+NOT_COMPLIANT = {WEB["fingerprint"]: {"aws-prod": {"resolutions": ["missing_attestation"]}}}
+
+
+def test_one_is_not_compliant(found: Stage) -> None:
+    set_world(found, evaluations=NOT_COMPLIANT)
+    run = found.run_part("release", "land")
     refused(run, "sdlc-control-gate", "aws-prod: web-ci")
     assert run.legs["sdlc-control-gate"] == {"saver-ci": "success", "web-ci": "failure"}
     assert attested(run) == {"release": False}
@@ -193,115 +241,103 @@ def test_one_is_not_compliant(tmp_path: Path) -> None:
     assert run.summary.count("[compliant]") == 3
 
 
-def test_a_verdict_is_lost(stage: Stage) -> None:
+def test_a_verdict_is_lost(found: Stage) -> None:
     """Nobody is asked to approve what the gate was not asked about."""
-    stage.edit('name: "verdicts-${{ matrix', 'name: "lost-${{ matrix', ".github/workflows/release.yml")
-    run = stage.run(inputs={"flows": "web-ci"})
-    refused(run, "propose", "the gate was asked about 0 of 1 promotions")
+    found.edit('name: "verdicts-${{ matrix', 'name: "lost-${{ matrix', ".github/workflows/release.yml")
+    refused(found.run_part("release", "land"), "propose", "the gate was asked about 0 of 2 promotions")
 
 
-def test_preview_is_not_rolled_back(stage: Stage) -> None:
-    run = stage.run(inputs={"preview": "true", "flows": "web-ci"})
+def test_preview_is_not_rolled_back(found: Stage) -> None:
+    run = found.run_part("release", "land", inputs={"preview": "true"})
     assert run.code == 0, run.trouble
-    assert run.results == stopped_before("approve")
-    assert attested(run) == {"web.promotion": True, "release": True}
+    assert run.results == ended("propose", first="take-release")
+    assert attested(run) == {**PROMOTIONS, "release": True}
     assert run.deployments == []
-    run = stage.run("rollback.yml", inputs={"run": "1001"}, run_id=1002)
+    run = found.run("rollback.yml", inputs={"run": "1001"}, run_id=1002)
     refused(run, "find-promotions", "is too old for this release", "run-1002")
 
 
 @pytest.mark.parametrize(
-    ("approvals", "actor", "reason"),
+    ("state", "actor", "reason"),
     [
-        pytest.param([{**APPROVED[0], "state": "rejected"}], "starter", "nobody approved production", id="declined"),
-        pytest.param(APPROVED, "octocat", "who started this run", id="by who started it"),
+        pytest.param("rejected", "starter", "nobody approved production", id="declined"),
+        pytest.param("approved", "octocat", "who started this run", id="by who started it"),
     ],
 )
-def test_nobody_approved(tmp_path: Path, approvals: list[dict[str, Any]], actor: str, reason: str) -> None:
-    run = Stage(tmp_path, two_behind(), approvals=approvals).run(inputs={"flows": "web-ci"}, actor=actor)
+def test_nobody_approved(found: Stage, state: str, actor: str, reason: str) -> None:
+    found.approve([{**APPROVED[0], "state": state}])
+    run = found.run_part("release", "land", actor=actor)
     refused(run, "approve", reason)
     assert "nobody approved it, or the approval does not count" in run.summary
-    assert attested(run) == {"web.promotion": True, "release": False}
+    assert attested(run) == {**PROMOTIONS, "release": False}
     assert run.running("aws-prod") == BEFORE
 
 
-MOVED = [f"stand-in-deploy aws-prod {WEB_AFTER['fingerprint']}", "record-in-rehearsal aws-prod"]
-NOT_COMPLIANT = json.dumps({WEB["fingerprint"]: {"aws-prod": {"resolutions": ["missing_attestation"]}}})
-EVALUATIONS = (
-    'python3 -c \'import json, sys, pathlib; path = pathlib.Path.home() / ".kosli-service/world.json"; '
-    'path.write_text(json.dumps({**json.loads(path.read_text()), "evaluations": json.loads(sys.argv[1])}))\' '
-    f"'{NOT_COMPLIANT}'"
-)
+MOVED = f"stand-in-deploy aws-prod {WEB_AFTER['fingerprint']}; record-in-rehearsal aws-prod"
 
 
 @pytest.mark.parametrize(
-    ("commands", "reason"),
+    ("command", "reason"),
     [
         pytest.param(MOVED, WEB_AFTER["fingerprint"][:7], id="production moved on"),
-        pytest.param([EVALUATIONS], "web-ci: registry.example.com/web", id="a verdict changed"),
-        pytest.param([KEPT + "echo 1 >proposal/proposed.txt"], "days ago", id="too late"),
-        pytest.param([KEPT + "rm -r release"], "is gone, or cannot be taken", id="it expired"),
+        pytest.param(KEPT + "echo 1 >proposal/proposed.txt", "days ago", id="too late"),
+        pytest.param(KEPT + "rm -r release", "is gone, or cannot be taken", id="it expired"),
         pytest.param(
-            [KEPT + "sed -i s,example.com/web,example.com/evil,g release/release.json"],
+            KEPT + "sed -i s,example.com/web,example.com/evil,g release/release.json",
             "the release was replaced",
             id="replaced",
         ),
         pytest.param(
-            [TIP + "sed -i 's,github.com/example/,github.com/nobody/,' release.toml"],
+            TIP + "sed -i 's,github.com/example/,github.com/nobody/,' release.toml",
             "is below none of the sources: https://github.com/nobody/",
             id="the sources were narrowed on the default branch",
         ),
+        pytest.param(TIP + f"printf '%s' '{FREEZE}' >holds.toml", "the shops are full", id="a freeze since then"),
+        pytest.param(
+            TIP + "sed -i '1i from = \"aws-beta#7\"' release.toml",
+            "aws-beta#7 is one snapshot",
+            id="a pinned FROM never changes",
+        ),
     ],
 )
-def test_what_was_approved_is_not_deployed(stage: Stage, commands: list[str], reason: str) -> None:
-    stage.while_waiting(*commands)
-    run = stage.run(inputs={"flows": "web-ci"})
+def test_what_was_approved_is_not_deployed(approved: Stage, command: str, reason: str) -> None:
+    """While somebody was asked, the world went on."""
+    approved.go_on(command)
+    run = approved.run_part("land")
     refused(run, "recheck", reason)
-    assert attested(run) == {"web.promotion": True, "release": False, "approval": True}
+    assert attested(run) == {**PROMOTIONS, "release": False, "approval": True}
 
 
-def test_a_freeze_while_somebody_is_asked(stage: Stage) -> None:
-    """It counts, unless the dispatch passes it for a reason."""
-    freeze = '[[hold]]\nflow = "*"\nuntil = 2099-01-01T00:00:00Z\nreason = "the shops are full"\n'
-    stage.while_waiting(TIP + f"printf '%s' '{freeze}' >holds.toml")
-    run = stage.run(inputs={"flows": "web-ci"})
-    refused(run, "recheck", "the shops are full")
-    run = stage.run(inputs={"flows": "web-ci", "override": "a leak is mended"}, run_id=1002)
-    assert run.results == ALL_WELL, run.trouble
-    assert run.deployments == [WEB["name"]]
+def test_a_verdict_changed_while_somebody_was_asked(approved: Stage) -> None:
+    set_world(approved, evaluations=NOT_COMPLIANT)
+    refused(approved.run_part("land"), "recheck", "web-ci: registry.example.com/web")
 
 
-def test_a_pinned_from(tmp_path: Path) -> None:
-    """It never changes, so nothing would be noticed."""
-    run = Stage(tmp_path, two_behind(), settings='from = "aws-beta#7"\n').run(inputs={"flows": "web-ci"})
-    refused(run, "recheck", "aws-beta#7 is one snapshot")
-
-
-def test_all_of_it_has_landed_before_the_approval(stage: Stage) -> None:
-    stage.while_waiting(f"stand-in-deploy aws-prod {WEB['fingerprint']}", "record-in-rehearsal aws-prod")
-    run = stage.run(inputs={"flows": "web-ci"})
+def test_all_of_it_has_landed_before_the_approval(approved: Stage) -> None:
+    for row in (SAVER, WEB):
+        approved.go_on(f"stand-in-deploy aws-prod {row['fingerprint']}; record-in-rehearsal aws-prod")
+    run = approved.run_part("land")
     assert run.code == 0, run.trouble
-    assert run.results == {**ALL_WELL, "deploy-to-prod": "skipped"}
+    assert run.results == ended(first="recheck") | {"deploy-to-prod": "skipped"}
     assert run.deployments == []
     assert attested(run)["outcome"] is True
 
 
-def test_half_of_it_lands_and_the_job_approve_runs_again(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, two_behind(deployments={"fail": ["web-ci"]}))
-    stage.inline_deployment()
-    run = stage.run()
+def test_half_of_it_lands_and_the_job_approve_runs_again(approved: Stage) -> None:
+    set_world(approved, deployments={"fail": ["web-ci"]})
+    approved.inline_deployment()
+    run = approved.run_part("land")
     assert run.code != 0
-    assert run.results == {**ALL_WELL, "deploy-to-prod": "failure", "verify": "failure"}
+    assert run.results == ended(first="recheck") | {"deploy-to-prod": "failure", "verify": "failure"}
     assert run.legs["deploy-to-prod"] == {"saver-ci": "success", "web-ci": "failure"}
     assert run.result("land: refused") == "skipped", "verify has told how it ended"
     assert attested(run) == {**PROMOTIONS, "release": True, "approval": True, "outcome": False}
     assert told(run, "outcome")["landed"] == 1
     assert "not landed" in run.summary
 
-    world = json.loads((stage.state / "world.json").read_bytes())
-    (stage.state / "world.json").write_text(json.dumps({**world, "deployments": {}}))
-    stage.approve(AGAIN)
-    run = stage.rerun("release")
+    set_world(approved, deployments={})
+    approved.approve([*APPROVED, {**APPROVED[0], "comment": "Once more."}])
+    run = approved.run_part("release", "land", attempt=2)
     assert run.code == 0, run.trouble
     assert run.deployments == [WEB["name"]]
     assert attested(run) == {**PROMOTIONS, "release": True, "approval": True, "outcome": True}
@@ -309,68 +345,44 @@ def test_half_of_it_lands_and_the_job_approve_runs_again(tmp_path: Path) -> None
     assert len(told(run, "release")["changes"]) == 2, "also when it is attested again"
 
 
-def test_only_the_failed_jobs_run_again(stage: Stage) -> None:
+def test_only_the_failed_jobs_run_again(approved: Stage) -> None:
     """What a re-run of the failed jobs does: the outputs of `recheck` are those of the first attempt."""
-    stage.edit('[ "$ATTEMPT" != 1 ]', '[ "$ATTEMPT" != 2 ]', ".github/workflows/promote.yml")
-    stage.edit("attempt: ${{ github.run_attempt }}", 'attempt: "1"', ".github/workflows/land.yml")
-    run = stage.run(environment={"GITHUB_RUN_ATTEMPT": "2"}, inputs={"flows": "web-ci"})
+    approved.edit("attempt: ${{ github.run_attempt }}", 'attempt: "1"', ".github/workflows/land.yml")
+    run = approved.run_part("land", attempt=2, approved="2")
     assert run.code != 0
-    assert run.results == {**ALL_WELL, "deploy-to-prod": "skipped", "verify": "failure"}
+    assert run.results == ended("verify", "failure", first="recheck") | {"deploy-to-prod": "skipped"}
     assert run.deployments == []
     assert "re-run the job approve" in run.log("verify")
     assert "Does production run" not in run.steps("verify"), "what nobody deployed is not waited for"
     assert attested(run)["outcome"] is False
 
 
-def test_all_jobs_run_again(stage: Stage) -> None:
-    """Another release would take the place of what was approved, and must be rolled back."""
-    run = stage.run(environment={"GITHUB_RUN_ATTEMPT": "2"})
-    assert run.code != 0
-    assert run.results == stopped_at("find-promotions")
-    assert run.requests == []
-    assert "a run finds its release only once" in run.log("find-promotions")
-
-
-def test_the_service_names_another_image(stage: Stage) -> None:
+def test_the_service_names_another_image(approved: Stage) -> None:
     """Its Terraform declares the variable, and uses something else."""
-    path = stage.props / "service/deployment/terraform/main.tf"
+    path = approved.props / "service/deployment/terraform/main.tf"
     text = path.read_text()
     assert text.count("  input = var.TAGGED_IMAGE") == 1
     path.write_text(text.replace("var.TAGGED_IMAGE", '"registry.example.com/web:latest"'))
-    run = stage.run(inputs={"flows": "web-ci"}, terraform=True)
+    run = approved.run_part("land", terraform=True)
     assert run.code != 0
-    assert run.results == stopped_at("deploy-to-prod")
+    assert run.results == ended("deploy-to-prod", "failure", first="recheck")
     assert "must deploy the image" in run.log("deploy-to-prod")
     assert run.deployments == []
     assert run.running("aws-prod") == BEFORE
 
 
-def test_code_from_elsewhere_is_not_deployed(stage: Stage) -> None:
+def test_code_from_elsewhere_is_not_deployed(approved: Stage) -> None:
     """Whoever calls deploy.yml: it looks again whose code it is."""
-    stage.edit("promotion: ${{ toJSON(matrix) }}", "promotion: ${{ vars.PROMOTION }}", ".github/workflows/land.yml")
     evil = {"incoming_flow": "web-ci", "incoming_name": WEB["name"], "incoming_fingerprint": WEB["fingerprint"]}
     evil |= {"incoming_commit_url": WEB["commit_url"].replace("example", "evil"), "outgoing_name": ""}
     evil |= {"incoming_repo_name": "web", "incoming_repo_url": "https://github.com/evil/web"}
-    stage.edit("${{ vars.PROMOTION }}", f"'{json.dumps(evil)}'", ".github/workflows/land.yml")
-    run = stage.run(inputs={"flows": "web-ci"})
-    assert run.results == stopped_at("deploy-to-prod"), run.trouble
+    given = f"promotion: '{json.dumps(evil)}'"
+    approved.edit("promotion: ${{ toJSON(matrix) }}", given, ".github/workflows/land.yml")
+    run = approved.run_part("land")
+    assert run.results == ended("deploy-to-prod", "failure", first="recheck"), run.trouble
     assert "https://github.com/evil/web is below none of the sources" in run.log("deploy-to-prod")
     assert run.checkouts == []
     assert run.roles == []
-
-
-def test_the_token_goes_to_the_one_gitlab(tmp_path: Path) -> None:
-    """It is cloned with the token for that host, and over https only."""
-    hosts = {"web": "https://gitlab.com/a/b", "saver": "https://git.example.org/a"}
-    new, old = ([artifact(name, build, group=group) for name, group in hosts.items()] for build in ("new", "old"))
-    run = Stage(tmp_path, world([*new, NGINX], [*old, NGINX]), sources=list(hosts.values())).run()
-    assert run.code == 0, run.trouble
-    web, saver = (row["commit_url"].rpartition("/")[2] for row in new)
-    assert run.checkouts == [
-        f"https://git.example.org/a/saver {saver} protocols=https token=",
-        f"https://gitlab.com/a/b/web {web} protocols=https token=yes",
-    ]
-    assert run.running("aws-prod") == {new[0]["fingerprint"], new[1]["fingerprint"], NGINX["fingerprint"]}
 
 
 HOSTILE = (
@@ -378,14 +390,22 @@ HOSTILE = (
 )
 
 
-def test_hostile_names(tmp_path: Path) -> None:
-    row = artifact("web", "new", name=HOSTILE)
-    stage = Stage(tmp_path, world([row, NGINX], [WEB_BEFORE, NGINX]))
+def test_hosts_and_hostile_names(tmp_path: Path) -> None:
+    """A service on GitLab is cloned with its own token, over https only. A name is data, whatever it holds."""
+    web, web_before = (artifact("web", build, group="https://gitlab.com/a/b") for build in ("new", "old"))
+    saver, saver_before = (artifact("saver", build, group="https://git.example.org/a") for build in ("new", "old"))
+    saver["name"] = HOSTILE
+    sources = ["https://gitlab.com/a/b", "https://git.example.org/a"]
+    stage = Stage(tmp_path, world([web, saver, NGINX], [web_before, saver_before, NGINX]), sources=sources)
     run = stage.run()
     assert run.code == 0, run.trouble
-    (image,) = run.deployments
-    assert image == f"{HOSTILE}@sha256:{row['fingerprint']}", "whatever it holds"
-    assert not [path for path in stage.home.rglob("pwned") if path]
+    assert run.checkouts == [
+        f"https://git.example.org/a/saver {saver['commit_url'].rpartition('/')[2]} protocols=https token=",
+        f"https://gitlab.com/a/b/web {web['commit_url'].rpartition('/')[2]} protocols=https token=yes",
+    ]
+    assert run.deployments == [f"{HOSTILE}@sha256:{saver['fingerprint']}", web["name"]]
+    assert run.running("aws-prod") == {web["fingerprint"], saver["fingerprint"], NGINX["fingerprint"]}
+    assert not list(stage.home.rglob("pwned"))
     assert not [event for event in run.events if event.get("command") == "error"]
 
 
@@ -418,39 +438,42 @@ def test_the_derivation_alone_in_a_workflow_of_another_repository(stage: Stage) 
     assert run.log("deploy-to-prod") == ""
 
 
-@pytest.mark.parametrize(
-    ("file", "job", "output", "stops"),
-    [
-        ("promote.yml", "find-promotions", "digest", "take-release"),
-        ("release.yml", "take-release", "promotions", "sdlc-control-gate"),
-        ("release.yml", "approve", "attempt", "recheck"),
-        ("land.yml", "recheck", "any", "verify"),
-    ],
-)
-def test_an_output_is_dropped(stage: Stage, file: str, job: str, output: str, stops: str) -> None:
-    stage.drop_output(file, job, output)
-    run = stage.run(inputs={"flows": "web-ci"})
+def test_an_output_is_dropped_on_the_way_to_the_gate(stage: Stage) -> None:
+    stage.drop_output("promote.yml", "find-promotions", "digest")
+    refused(stage.run(), "take-release", "an output was dropped")
+
+
+def test_the_matrix_is_dropped(found: Stage) -> None:
+    found.drop_output("release.yml", "take-release", "promotions")
+    run = found.run_part("release", "land")
     assert run.code != 0
-    assert run.results == stopped_at(stops) | ({"deploy-to-prod": "skipped"} if stops == "verify" else {}), run.trouble
+    assert run.results == ended("sdlc-control-gate", "failure", first="take-release")
+    assert attested(run) == {"release": False}
+
+
+def test_the_approval_is_dropped(approved: Stage) -> None:
+    refused(approved.run_part("land", approved=""), "recheck", "an approval is good for one attempt")
+
+
+def test_whether_anything_is_left_is_dropped(approved: Stage) -> None:
+    approved.drop_output("land.yml", "recheck", "any")
+    run = approved.run_part("land")
+    assert run.results == ended("verify", "failure", first="recheck") | {"deploy-to-prod": "skipped"}, run.trouble
     assert run.deployments == []
-    assert attested(run).get("outcome", False) is False
-    assert stops == "verify" or attested(run)["release"] is False
+    assert attested(run)["outcome"] is False
 
 
-def test_what_is_not_rolled_back(stage: Stage) -> None:
-    assert stage.run(inputs={"flows": "web-ci"}).results == ALL_WELL
-
+def test_what_is_not_rolled_back(approved: Stage) -> None:
     def refuse(run_id: int, reason: str) -> None:
-        run = stage.run("rollback.yml", inputs={"run": "1001"}, run_id=run_id)
+        run = approved.run("rollback.yml", inputs={"run": "1001"}, run_id=run_id)
         refused(run, "find-promotions", reason, f"run-{run_id}")
 
-    facts = stage.props / "runs/1001"
+    facts = approved.props / "runs/1001"
     before = facts.read_text()
     facts.write_text(before.replace("c0ffee", "badbad"))  # a tag that is called main
     refuse(1002, "its commit is not in the history of main")
     facts.write_text(before)
-    release = stage.props / "artifacts/1001/release"
-    shutil.copytree(release, stage.props / "kept")
+    release = approved.props / "artifacts/1001/release"
     text = (release / "release.json").read_text()
     (release / "release.json").write_text(text.replace("registry.example.com/web", "registry.example.com/evil"))
     refuse(1003, "holds no release with its digest")
@@ -476,11 +499,16 @@ def of_commit(row: dict[str, Any], sha: str) -> dict[str, Any]:
     return {**row, "commit_url": f"{row['commit_url'].rpartition('/')[0]}/{sha}"}
 
 
-def test_the_changes_are_shown_and_attested_and_the_evidence_is_whole(tmp_path: Path) -> None:
+def test_a_reason_passes_a_freeze_the_changes_are_shown_and_the_evidence_is_whole(tmp_path: Path) -> None:
     old, _, new = commits(tmp_path, "web", 3)
-    stage = Stage(tmp_path, world([of_commit(WEB, new), NGINX], [of_commit(WEB_BEFORE, old), NGINX]))
-    run = stage.run()
-    assert run.results == ALL_WELL, run.trouble
+    beta, prod = [SAVER, of_commit(WEB, new), NGINX], [SAVER_BEFORE, of_commit(WEB_BEFORE, old), NGINX]
+    stage = Stage(tmp_path, world(beta, prod))
+    (stage.checkout / "holds.toml").write_text(FREEZE)
+    run = stage.run(inputs={"flows": "web-ci", "override": "a leak is mended"})
+    assert run.results == ended(), run.trouble
+    assert run.deployments == [WEB["name"]], "only what was asked for"
+    assert told(run, "release")["override"] == "a leak is mended"
+    assert "holds and freezes are passed: a leak is mended" in run.summary
     assert "2 commits by 1 person." in run.summary
     assert "Change 2" in run.summary
     assert told(run, "release")["changes"] == [
@@ -508,29 +536,9 @@ def test_an_older_commit_is_refused(tmp_path: Path) -> None:
     run = stage.run()
     assert run.code != 0
     assert run.result("changes") == "failure"
-    assert run.results == stopped_before("propose"), run.trouble
+    assert run.results == ended("sdlc-control-gate"), run.trouble
     assert attested(run) == {"release": False}
     assert "web-ci: the incoming commit is 1 commit older" in told(run, "release")["refused"]
     assert told(run, "release")["changes"][0]["status"] == "behind"
     assert run.summary.count("older than the outgoing one") == 1, "nothing is said twice"
     assert run.deployments == []
-
-
-FREEZE = '[[hold]]\nflow = "*"\nuntil = 2099-01-01T00:00:00Z\nreason = "the shops are full"\n'
-
-
-def test_a_freeze_refuses_and_a_reason_passes_it(stage: Stage) -> None:
-    (stage.checkout / "holds.toml").write_text(FREEZE)
-    stage.go_on("git -c user.name=a -c user.email=a@example.com commit --quiet --all --message Freeze")
-    run = stage.run(inputs={"flows": "web-ci"})
-    refused(run, "find-promotions", "a freeze until 2099-01-01 00:00 UTC: the shops are full")
-    run = stage.run(inputs={"flows": "web-ci", "override": "a leak is mended"}, run_id=1002)
-    assert run.results == ALL_WELL, run.trouble
-    assert told(run, "release", "run-1002")["override"] == "a leak is mended"
-    assert "holds and freezes are passed: a leak is mended" in run.summary
-
-
-def test_an_artifact_that_is_too_young(tmp_path: Path) -> None:
-    young = {**WEB, "most_recent_timestamp": 4_070_908_800}
-    stage = Stage(tmp_path, world([young, NGINX], [WEB_BEFORE, NGINX]), settings='soak = "4h"\n')
-    refused(stage.run(), "find-promotions", "it has to run for 4h first, until 2099-01-01 04:00 UTC")

@@ -16,6 +16,7 @@ It is true to GitHub in shells, outputs, matrices, `if`, `needs` and summaries. 
 EDITS lists where the scratch copy of the workflows differs from the files.
 """
 
+import compileall
 import html
 import json
 import os
@@ -25,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,11 @@ class Run:
         """Return what the steps of a job wrote."""
         return "".join(event["msg"] for event in self.events if job_of(event) == job and is_output(event))
 
+    def outputs(self, job: str) -> dict[str, str]:
+        """Return what the steps of a job wrote into their outputs."""
+        written = [event for event in self.events if event.get("command") == "set-output" and job_of(event) == job]
+        return {event["name"]: event["arg"] for event in written}
+
     def steps(self, job: str) -> str:
         """Return the names of the steps that a job came to, a line each."""
         return "\n".join(dict.fromkeys(event.get("step", "") for event in self.events if job_of(event) == job))
@@ -204,6 +210,7 @@ class Stage:
     settings: str = ""  # more lines at the top of release.toml
 
     def __post_init__(self) -> None:
+        self.found: dict[int, dict[str, str]] = {}  # by run: the outputs of the job that found its release
         self.home = self.folder / "home"
         self.props = self.home / "rehearsal"
         self.checkout = self.props / "checkout"
@@ -222,7 +229,8 @@ class Stage:
         self.approve(self.approvals)
         facts = {"org": self.world["org"], "host": self.host, "timeout": self.timeout, "role": ROLE, "region": REGION}
         settings = self.settings + SETTINGS.format(sources=json.dumps(self.sources), **facts)
-        build_checkout(self.checkout, settings)
+        shutil.copytree(prepared_checkout(), self.checkout, symlinks=True)
+        (self.checkout / "release.toml").write_text(settings)
 
     def approve(self, approvals: list[dict[str, Any]]) -> None:
         """Have GitHub list these reviews."""
@@ -258,10 +266,6 @@ class Stage:
         job["runs-on"] = deploy["jobs"]["deploy"]["runs-on"]
         (workflows / "land.yml").write_text(yaml.safe_dump(land, sort_keys=False), "utf-8")
 
-    def while_waiting(self, *commands: str) -> None:
-        """Have the world go on, by these commands, between the proposal and the deployment."""
-        (self.props / "while-waiting").write_text("\n".join(commands) + "\n")
-
     def go_on(self, *commands: str) -> None:
         """Have the world go on, by these commands, between two runs."""
         environment = {"HOME": str(self.home), "PATH": self.path(terraform=False), "KOSLI_HOST": self.host}
@@ -295,8 +299,27 @@ class Stage:
         for name in ("KOSLI_HOST", "KOSLI_AWS_PROD", "DEPLOY_ROLE", "GITLAB_URL"):
             command += ["--var", f"{name}=http://127.0.0.1:9"]
         secrets = {"KOSLI_API_TOKEN": TOKEN, "GITLAB_TOKEN": TOKEN, "GITHUB_TOKEN": TOKEN} | (secrets or {})
-        environment = {"GITHUB_RUN_ID": str(run_id), "GITHUB_RUN_ATTEMPT": "1"} | (environment or {})
-        for option, values in (("--input", inputs or {}), ("--env", environment), ("--secret", secrets)):
+        git = checkout / ".git"
+        ref, (repository,) = (
+            (git / "HEAD").read_text().split()[1],
+            re.findall("github.com/(.*)", (git / "config").read_text()),
+        )
+        event = {"inputs": inputs or {}, "ref": ref, "repository": {"default_branch": "main"}}
+        (self.props / "event.json").write_text(json.dumps(event))
+        command += ["--eventpath", str(self.props / "event.json")]
+        # Whoever does not tell act these has it look into .git a thousand times.
+        git = checkout / ".git"
+        ref, (repository,) = (
+            (git / "HEAD").read_text().split()[1],
+            re.findall("github.com/(.*)", (git / "config").read_text()),
+        )
+        event = {"inputs": inputs or {}, "ref": ref, "repository": {"default_branch": "main"}}
+        (self.props / "event.json").write_text(json.dumps(event))
+        command += ["--eventpath", str(self.props / "event.json")]
+        # What act is not told, it looks up in .git a thousand times.
+        told = {"GITHUB_REF": ref, "SHA_REF": (git / ref).read_text().strip()}
+        told |= {"GITHUB_REPOSITORY": repository, "GITHUB_RUN_ID": str(run_id), "GITHUB_RUN_ATTEMPT": "1"}
+        for option, values in (("--env", told | (environment or {})), ("--secret", secrets)):
             for name, value in values.items():
                 command += [option, f"{name}={value}"]
         actions = {each: HERE / "actions" / each.partition("@")[0].rpartition("/")[2] for each in used_actions()}
@@ -322,35 +345,42 @@ class Stage:
                 check=False,
             )
         events = [json.loads(line) for line in done.stdout.splitlines()]
-        return Run(done.returncode, events, done.stderr.decode(), self.home, before)
+        run = Run(done.returncode, events, done.stderr.decode(), self.home, before)
+        self.found.setdefault(run_id, run.outputs("find-promotions"))
+        return run
 
-    def rerun(self, first: str = "", *, attempt: int = 2, run_id: int = 1001, **more: Any) -> Run:
-        """Re-run the job `approve` (first="release") of a run and what follows it, or without a word only what lands.
+    def run_part(self, *parts: str, attempt: int = 1, approved: str = "1", **more: Any) -> Run:
+        """Run only these jobs of promote.yml, as a re-run does: they get what the others once put into their outputs.
 
-        The jobs before that are not run again, and the others get what those put into their outputs.
+        `approved` is the attempt that was approved. A job `refused` runs in the called files only.
         """
-        workflow = load(self.checkout / ".github/workflows/promote.yml")
-        release = json.loads((self.props / f"artifacts/{run_id}/release/release.json").read_bytes())
-        for job in (workflow["jobs"].pop(name) for name in ("find-promotions", "refused")):
-            assert job
-        kept = {"count": str(len(release)), "digest": self.digest(run_id), "preview": False}
-        if not first:
-            del workflow["jobs"]["release"]
-            kept["attempt"] = str(attempt - 1)
+        path = self.checkout / ".github/workflows/promote.yml"
+        whole, workflow = path.read_text("utf-8"), load(path)
+        kept = {} if "release" in parts else {"${{ needs.release.outputs.attempt }}": approved}
+        if "find-promotions" not in parts:
+            kept |= {
+                f"${{{{ needs.find-promotions.outputs.{name} }}}}": value for name, value in self.found[1001].items()
+            }
+        workflow["jobs"] = {name: workflow["jobs"][name] for name in parts}
         for job in workflow["jobs"].values():
-            job.pop("if")
-            job["needs"] = [name for name in job["needs"] if name in workflow["jobs"]] if first else []
-            job["with"] |= {name: value for name, value in kept.items() if name in job["with"]}
-        (self.checkout / ".github/workflows/rerun.yml").write_text(yaml.safe_dump(workflow, sort_keys=False))
-        environment = {"GITHUB_RUN_ATTEMPT": str(attempt)}
-        return self.run("rerun.yml", environment=environment, run_id=run_id, **more)
+            job["needs"] = [name for name in job.get("needs", []) if name in parts]
+            if "with" in job:
+                job["with"] = {name: kept.get(value, value) for name, value in job["with"].items()}
+        path.write_text(yaml.safe_dump(workflow, sort_keys=False), "utf-8")
+        try:
+            return self.run(environment={"GITHUB_RUN_ATTEMPT": str(attempt)}, **more)
+        finally:
+            path.write_text(whole, "utf-8")
 
-    def digest(self, run_id: int = 1001) -> str:
-        """Return the digest of a run's release, as it was attested."""
-        world = json.loads((self.state / "world.json").read_bytes())
-        trail = world["flows"]["production-promotion"]["trails"][f"run-{run_id}"]
-        digest: str = [each["user_data"]["digest"] for each in trail["attestations"] if each["name"] == "release"][-1]
-        return digest
+    def keep(self, name: str) -> None:
+        """Keep how everything stands."""
+        shutil.copytree(self.home, self.folder / name, symlinks=True)
+
+    def go_back(self, name: str) -> "Stage":
+        """Have everything stand as it was kept."""
+        shutil.rmtree(self.home)
+        shutil.copytree(self.folder / name, self.home, symlinks=True)
+        return self
 
     def path(self, terraform: bool) -> str:
         """Return the PATH of the run: stand-ins first. `terraform`: the real one, where it is installed."""
@@ -426,16 +456,17 @@ def program(name: str) -> str:
     return found
 
 
-def build_checkout(target: Path, settings: str) -> None:
-    """Make a checkout of what a release needs, as it stands in this folder, with a virtual environment."""
+@cache
+def prepared_checkout() -> Path:
+    """Return a checkout of what a release needs, as it stands in this folder, with a virtual environment."""
+    target = Path(os.environ["WORLDS_SERVICE"]) / "checkout"
+    target.mkdir()
     for part in (".github", "action.yml", "Makefile", "requirements.txt", "scripts", "jq", "kosli"):
         source = ROOT / part
         if source.is_dir():
-            ignored = shutil.ignore_patterns("*_cache", "node_modules")
-            shutil.copytree(source, target / part, ignore=ignored)
+            shutil.copytree(source, target / part, ignore=shutil.ignore_patterns("*_cache", "node_modules"))
         else:
             shutil.copy(source, target / part)
-    (target / "release.toml").write_text(settings)
     (target / "holds.toml").write_text("")
     for file, old, new, times in EDITS:
         path = target / ".github/workflows" / file
@@ -443,7 +474,9 @@ def build_checkout(target: Path, settings: str) -> None:
         assert text.count(old) == times, f"{file} has {text.count(old)} times: {old}"
         path.write_text(text.replace(old, new), "utf-8")
     commit_all(target, REPOSITORY)
+    compileall.compile_dir(target / "scripts/lib", quiet=1)  # else each job would do that
     (target / ".venv").symlink_to(sys.prefix)
+    return target
 
 
 def commit_all(target: Path, repository: str) -> None:
