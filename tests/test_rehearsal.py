@@ -203,6 +203,35 @@ def test_no_release_is_found(
     assert attested(run) == {"release": False}
 
 
+def of_services(count: int) -> dict[str, Any]:
+    """Return a world in which beta is ahead on so many services."""
+    beta, prod = ([artifact(f"service-{i}", build) for i in range(count)] for build in ("new", "old"))
+    return world(beta, prod)
+
+
+def test_256_promotions_are_a_matrix(tmp_path: Path) -> None:
+    """What the legs are made of, that is: 256 gates and deployments are not run."""
+    stage = Stage(tmp_path, of_services(256))
+    assert stage.run_part("find-promotions").code == 0
+
+    def only_the_matrix(jobs: dict[str, Any]) -> None:
+        for name in set(jobs) - {"take-release"}:
+            del jobs[name]
+
+    stage.rewrite("release.yml", only_the_matrix)
+    run = stage.run_part("release")
+    assert run.code == 0, run.trouble
+    outputs = run.outputs("take-release")
+    assert len(json.loads(outputs["promotions"])) == 256
+    assert sum(len(each.encode("utf-16-le")) for each in outputs.values()) < 1_000_000
+
+
+def test_257_promotions_are_refused(tmp_path: Path) -> None:
+    run = Stage(tmp_path, of_services(257)).run()
+    refused(run, "find-promotions", "a workflow takes 256 jobs")
+    assert "promote some flows at a time with FLOWS, in 2 releases" in run.summary
+
+
 def test_another_branch(stage: Stage) -> None:
     """It has settings of its own: Kosli is not even asked."""
     stage.go_on("git switch -q -c mine")

@@ -25,6 +25,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -243,28 +244,35 @@ class Stage:
         assert text.count(old) == 1, f"{file} has {text.count(old)} times: {old}"
         path.write_text(text.replace(old, new), "utf-8")
 
-    def drop_output(self, file: str, job: str, output: str) -> None:
-        """Have a job's output come out empty, as GitHub does when it holds a secret."""
+    def rewrite(self, file: str, change: Callable[[dict[str, Any]], Any]) -> None:
+        """Change the jobs of a workflow of the scratch checkout."""
         path = self.checkout / ".github/workflows" / file
         workflow = load(path)
-        assert workflow["jobs"][job]["outputs"][output]
-        workflow["jobs"][job]["outputs"][output] = ""
+        change(workflow["jobs"])
         path.write_text(yaml.safe_dump(workflow, sort_keys=False), "utf-8")
+
+    def drop_output(self, file: str, job: str, output: str) -> None:
+        """Have a job's output come out empty, as GitHub does when it holds a secret."""
+
+        def drop(jobs: dict[str, Any]) -> None:
+            assert jobs[job]["outputs"][output]
+            jobs[job]["outputs"][output] = ""
+
+        self.rewrite(file, drop)
 
     def inline_deployment(self) -> None:
         """Put the steps of deploy.yml into deploy-to-prod, as GitHub would run them: see the top of this file."""
-        workflows = self.checkout / ".github/workflows"
-        land, deploy = load(workflows / "land.yml"), load(workflows / "deploy.yml")
-        job = land["jobs"]["deploy-to-prod"]
-        inputs = {name: inside(value) for name, value in job.pop("with").items()}
-        secrets = {name: inside(value) for name, value in job.pop("secrets").items()}
-        assert job.pop("uses") == "./.github/workflows/deploy.yml"
-        called = json.dumps(deploy["jobs"]["deploy"]["steps"])
-        called = re.sub(r"\binputs\.(\w+)", lambda match: f"({inputs[match[1]]})", called)
-        called = re.sub(r"\bsecrets\.(\w+)", lambda match: f"({secrets[match[1]]})", called)
-        job["steps"] = json.loads(called)
-        job["runs-on"] = deploy["jobs"]["deploy"]["runs-on"]
-        (workflows / "land.yml").write_text(yaml.safe_dump(land, sort_keys=False), "utf-8")
+
+        def inline(jobs: dict[str, Any]) -> None:
+            job, called = jobs["deploy-to-prod"], load(ROOT / ".github/workflows/deploy.yml")["jobs"]["deploy"]
+            inputs = {name: inside(value) for name, value in job.pop("with").items()}
+            secrets = {name: inside(value) for name, value in job.pop("secrets").items()}
+            assert job.pop("uses") == "./.github/workflows/deploy.yml"
+            steps = re.sub(r"\binputs\.(\w+)", lambda match: f"({inputs[match[1]]})", json.dumps(called["steps"]))
+            steps = re.sub(r"\bsecrets\.(\w+)", lambda match: f"({secrets[match[1]]})", steps)
+            job |= {"steps": json.loads(steps), "runs-on": called["runs-on"]}
+
+        self.rewrite("land.yml", inline)
 
     def go_on(self, *commands: str) -> None:
         """Have the world go on, by these commands, between two runs."""
@@ -352,25 +360,28 @@ class Stage:
     def run_part(self, *parts: str, attempt: int = 1, approved: str = "1", **more: Any) -> Run:
         """Run only these jobs of promote.yml, as a re-run does: they get what the others once put into their outputs.
 
-        `approved` is the attempt that was approved. A job `refused` runs in the called files only.
+        `approved` is the attempt that was approved. Of the jobs `refused`, only those of the called files run.
         """
-        path = self.checkout / ".github/workflows/promote.yml"
-        whole, workflow = path.read_text("utf-8"), load(path)
         kept = {} if "release" in parts else {"${{ needs.release.outputs.attempt }}": approved}
         if "find-promotions" not in parts:
-            kept |= {
-                f"${{{{ needs.find-promotions.outputs.{name} }}}}": value for name, value in self.found[1001].items()
-            }
-        workflow["jobs"] = {name: workflow["jobs"][name] for name in parts}
-        for job in workflow["jobs"].values():
-            job["needs"] = [name for name in job.get("needs", []) if name in parts]
-            if "with" in job:
-                job["with"] = {name: kept.get(value, value) for name, value in job["with"].items()}
-        path.write_text(yaml.safe_dump(workflow, sort_keys=False), "utf-8")
+            outputs = self.found[1001].items()
+            kept |= {f"${{{{ needs.find-promotions.outputs.{name} }}}}": value for name, value in outputs}
+
+        def leave_out(jobs: dict[str, Any]) -> None:
+            for name in set(jobs) - set(parts):
+                del jobs[name]
+            for job in jobs.values():
+                job["needs"] = [name for name in job.get("needs", []) if name in parts]
+                if "with" in job:
+                    job["with"] = {name: kept.get(value, value) for name, value in job["with"].items()}
+
+        path = self.checkout / ".github/workflows/promote.yml"
+        whole = path.read_bytes()
+        self.rewrite("promote.yml", leave_out)
         try:
             return self.run(environment={"GITHUB_RUN_ATTEMPT": str(attempt)}, **more)
         finally:
-            path.write_text(whole, "utf-8")
+            path.write_bytes(whole)
 
     def keep(self, name: str) -> None:
         """Keep how everything stands."""
