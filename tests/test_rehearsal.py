@@ -180,6 +180,7 @@ def test_every_cause_to_find_no_release_is_named(tmp_path: Path) -> None:
         refused(run, "find-promotions", reason)
     assert attested(run) == {"release": False}
     assert run.running("aws-prod") == BEFORE
+    assert "only in aws-beta" in run.summary, "what was compared is on the page"
 
 
 SECOND = {**artifact("web", "worker"), "flow": "worker-ci", "commit_url": WEB["commit_url"]}
@@ -249,6 +250,7 @@ def test_all_jobs_run_again(stage: Stage) -> None:
     assert run.results == ended("find-promotions", "failure")
     assert run.requests == []
     assert "a run finds its release only once" in run.log("find-promotions")
+    assert "keep-reasons" not in run.trouble, "a job that failed without a word keeps that, too"
 
 
 def set_world(stage: Stage, **keys: Any) -> None:

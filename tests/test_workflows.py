@@ -248,6 +248,7 @@ def test_secrets_go_where_they_are_needed() -> None:
     gitlab = "matrix.incoming_repo_provider == 'gitlab' && secrets.GITLAB_TOKEN || ''"
     assert deployment == {"GITLAB_TOKEN": f"${{{{ {gitlab} }}}}"}
     clone = step_of("deploy.yml", "deploy", "git fetch")
+    assert 'git config "credential.${GITLAB_URL:-https://none.invalid}.helper" ' in clone["run"]
     assert clone["env"]["GITLAB_TOKEN"] == "${{ steps.how.outputs.gitlab && secrets.GITLAB_TOKEN || '' }}"
 
 
@@ -290,6 +291,10 @@ def test_each_file_that_can_refuse_says_so_in_one_way() -> None:
             if "steps" in contents:
                 assert contents["steps"][-1]["uses"] == "./.github/actions/keep-reasons", f"{file}: {job}"
                 assert condition(contents["steps"][-1]) == "failure()", f"{file}: {job}"
+                leg = "-${{ matrix.incoming_fingerprint }}" if "strategy" in contents else ""
+                assert contents["steps"][-1].get("with", {}).get("leg", "") == leg, "else a second one overwrites it"
+    assert files()["keep-reasons"]["runs"]["steps"][-1]["with"]["name"].endswith("${{ inputs.leg }}")
+    assert condition(files()["refused"]["runs"]["steps"][-1]) == "always()", "also without a page"
 
 
 def test_what_was_found_is_what_is_taken() -> None:
