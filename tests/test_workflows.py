@@ -21,17 +21,12 @@ FILES = sorted([ROOT / "action.yml", *GITHUB.glob("workflows/*.yml"), *GITHUB.gl
 RELEASE = ("promote.yml", "rollback.yml", "release.yml", "land.yml", "deploy.yml")
 # What rollback.yml has in common with promote.yml is looked at there.
 COMMON = {("rollback.yml", job) for job in ("release", "land", "refused")}
-# Without a status function, an `if` has success() built in: of all jobs that it needs.
-IF = {
-    ("promote.yml", "release"): "needs.find-promotions.outputs.any != 'false'",
-    ("promote.yml", "land"): "!inputs.preview",
+# What runs after a job that failed or was cancelled: act knows no cancelled one.
+AFTER_ALL = {
     ("promote.yml", "refused"): "always() && ((needs.find-promotions.result != 'success' && github.run_attempt == '1') "
     "|| needs.release.result == 'cancelled' || needs.land.result == 'cancelled')",
-    ("release.yml", "approve"): "!inputs.preview",
     ("release.yml", "refused"): "always() && (contains(needs.*.result, 'failure') "
     "|| contains(needs.*.result, 'cancelled'))",
-    ("land.yml", "deploy-to-prod"): "needs.recheck.outputs.any == 'true' "
-    "&& needs.recheck.outputs.attempt == github.run_attempt",
     ("land.yml", "verify"): "!cancelled() && needs.recheck.result == 'success'",
     ("land.yml", "refused"): "always() && needs.verify.outputs.told != 'success'",
 }
@@ -135,10 +130,10 @@ def test_each_job_follows_all_that_stand_before_it(file: str) -> None:
         needs[job] = before
 
 
-def test_each_job_runs_when_it_must() -> None:
-    """Also after a job that was cancelled, which act does not model."""
-    found = {(file, job): condition(contents) for file, job, contents in jobs(*RELEASE) if "if" in contents}
-    assert {key: value for key, value in found.items() if key not in COMMON} == IF
+def test_what_runs_after_all() -> None:
+    """Without a status function, an `if` has success() built in: of all jobs that it needs."""
+    found = {(file, job): condition(contents) or "" for file, job, contents in jobs(*RELEASE)}
+    assert {key: value for key, value in found.items() if "()" in value and key not in COMMON} == AFTER_ALL
 
 
 def test_a_rollback_goes_on_like_a_promotion() -> None:
@@ -160,15 +155,6 @@ def test_exactly_one_job_waits_for_a_person() -> None:
     assert "/flows/{2}/trails/run-{3}" in job["environment"]["url"]
     assert files()["release.yml"]["env"]["RELEASE_TRAIL"] == "run-${{ github.run_id }}"
     assert "strategy" not in job
-
-
-def test_an_approval_is_good_for_one_attempt() -> None:
-    assert files()["release.yml"]["jobs"]["approve"]["outputs"] == {"attempt": "${{ github.run_attempt }}"}
-    assert files()["land.yml"]["jobs"]["recheck"]["outputs"]["attempt"] == "${{ github.run_attempt }}"
-    release, land = (files()["promote.yml"]["jobs"][job]["with"] for job in ("release", "land"))
-    assert land["attempt"] == "${{ needs.release.outputs.attempt }}"
-    for name in ("count", "digest"):
-        assert land[name] == release[name] == f"${{{{ needs.find-promotions.outputs.{name} }}}}"
 
 
 def test_the_lock_is_on_the_jobs_that_land_and_nowhere_else() -> None:
@@ -300,12 +286,8 @@ def test_each_file_that_can_refuse_says_so_in_one_way() -> None:
 def test_what_was_found_is_what_is_taken() -> None:
     """A release that was replaced, or an output that was dropped, is noticed wherever it is used."""
     given = {"count": "${{ inputs.count }}", "digest": "${{ inputs.digest }}"}
-    taken = [(where, s["with"]) for where, s in steps() if s.get("uses") == "./.github/actions/take-release"]
-    assert [where for where, _ in taken] == [
-        *("land.yml: recheck", "land.yml: verify", "release.yml: take-release", "release.yml: changes"),
-        "release.yml: propose",
-    ]
-    assert all(inputs == given for _, inputs in taken)
+    taken = [s["with"] for _, s in steps() if s.get("uses") == "./.github/actions/take-release"]
+    assert taken == [given] * 5
 
 
 def test_a_called_workflow_finds_its_own_scripts() -> None:
@@ -318,13 +300,9 @@ def test_a_called_workflow_finds_its_own_scripts() -> None:
 def test_the_derivation_alone_takes_nothing_of_the_workflow_that_uses_it() -> None:
     """Its folder is its own repository's, `./` would be that workflow's; and one step sees the token."""
     action = files()["action.yml"]
-    assert [step.get("uses", "").partition("@")[0] for step in action["runs"]["steps"]] == [
-        "actions/setup-python",
-        "",
-        "",
-    ]
-    for step in action["runs"]["steps"][1:]:
-        assert step["run"].startswith('cd "$GITHUB_ACTION_PATH"\n')
+    first, *rest = action["runs"]["steps"]
+    assert first["uses"].startswith("actions/setup-python@")
+    assert [step["run"].startswith('cd "$GITHUB_ACTION_PATH"\n') for step in rest] == [True, True]
     assert ["inputs.token" in str(step) for step in action["runs"]["steps"]] == [False, False, True]
     used = set(re.findall(r"inputs\.(\w+)", str(action["runs"])))
     assert used == set(action["inputs"])

@@ -43,7 +43,6 @@ JOBS = (
 )
 TOKEN = "token-of-the-rehearsal"
 REPOSITORY = "example/releases"
-ROLE, REGION = "arn:aws:iam::123456789012:role/deploy-{repo_name}", "eu-central-1"
 APPROVED = [
     {
         "state": "approved",
@@ -70,14 +69,14 @@ org = "{org}"
 max_api_retries = 0
 [verify]
 interval = 0.1
-timeout = {timeout}
+timeout = 1
 [deploy]
-role = "{role}"
-region = "{region}"
+role = "arn:aws:iam::123456789012:role/deploy-{{repo_name}}"
+region = "eu-central-1"
 [record.aws-beta]
 clusters = ["beta"]
 role = "reader"
-region = "{region}"
+region = "eu-central-1"
 [record.aws-prod]
 clusters = ["prod"]
 """
@@ -205,9 +204,7 @@ class Stage:
 
     folder: Path
     world: dict[str, Any]
-    approvals: list[dict[str, Any]] = field(default_factory=lambda: APPROVED)
     sources: list[str] = field(default_factory=lambda: ["https://github.com/example/"])
-    timeout: float = 1
     settings: str = ""  # more lines at the top of release.toml
 
     def __post_init__(self) -> None:
@@ -227,22 +224,18 @@ class Stage:
         (worlds / name).symlink_to(self.state)
         self.host = f"{(worlds / 'address').read_text()}/w/{name}"
         shutil.copytree(HERE / "service", self.props / "service")
-        self.approve(self.approvals)
-        facts = {"org": self.world["org"], "host": self.host, "timeout": self.timeout, "role": ROLE, "region": REGION}
-        settings = self.settings + SETTINGS.format(sources=json.dumps(self.sources), **facts)
+        self.approve(APPROVED)
         shutil.copytree(prepared_checkout(), self.checkout, symlinks=True)
-        (self.checkout / "release.toml").write_text(settings)
+        settings = SETTINGS.format(sources=json.dumps(self.sources), org=self.world["org"], host=self.host)
+        (self.checkout / "release.toml").write_text(self.settings + settings)
 
     def approve(self, approvals: list[dict[str, Any]]) -> None:
         """Have GitHub list these reviews."""
         (self.props / "approvals.json").write_text(json.dumps(approvals))
 
     def edit(self, old: str, new: str, file: str) -> None:
-        """Replace the one place in a file of the scratch checkout where `old` stands."""
-        path = self.checkout / file
-        text = path.read_text("utf-8")
-        assert text.count(old) == 1, f"{file} has {text.count(old)} times: {old}"
-        path.write_text(text.replace(old, new), "utf-8")
+        """Replace the one place in a workflow of the scratch checkout where `old` stands."""
+        replace_in(self.checkout / ".github/workflows" / file, old, new)
 
     def rewrite(self, file: str, change: Callable[[dict[str, Any]], Any]) -> None:
         """Change the jobs of a workflow of the scratch checkout."""
@@ -287,7 +280,6 @@ class Stage:
         *,
         inputs: dict[str, str] | None = None,
         environment: dict[str, str] | None = None,
-        secrets: dict[str, str] | None = None,
         run_id: int = 1001,
         terraform: bool = False,
         actor: str = "starter",
@@ -302,25 +294,14 @@ class Stage:
         (self.props / f"runs/{run_id}").write_text(json.dumps(facts))
         command = [program("act"), "workflow_dispatch", "--workflows", f".github/workflows/{workflow}"]
         command += ["--platform", "ubuntu-latest=-self-hosted", "--no-cache-server", "--pull=false", "--json"]
-        command += ["--action-offline-mode", "--no-skip-checkout", "--defaultbranch", "main", "--actor", actor]
+        command += ["--action-offline-mode", "--no-skip-checkout", "--actor", actor]
         # What anyone who may push can set counts for nothing.
         for name in ("KOSLI_HOST", "KOSLI_AWS_PROD", "DEPLOY_ROLE", "GITLAB_URL"):
             command += ["--var", f"{name}=http://127.0.0.1:9"]
-        secrets = {"KOSLI_API_TOKEN": TOKEN, "GITLAB_TOKEN": TOKEN, "GITHUB_TOKEN": TOKEN} | (secrets or {})
+        secrets = dict.fromkeys(("KOSLI_API_TOKEN", "GITLAB_TOKEN", "GITHUB_TOKEN"), TOKEN)
         git = checkout / ".git"
-        ref, (repository,) = (
-            (git / "HEAD").read_text().split()[1],
-            re.findall("github.com/(.*)", (git / "config").read_text()),
-        )
-        event = {"inputs": inputs or {}, "ref": ref, "repository": {"default_branch": "main"}}
-        (self.props / "event.json").write_text(json.dumps(event))
-        command += ["--eventpath", str(self.props / "event.json")]
-        # Whoever does not tell act these has it look into .git a thousand times.
-        git = checkout / ".git"
-        ref, (repository,) = (
-            (git / "HEAD").read_text().split()[1],
-            re.findall("github.com/(.*)", (git / "config").read_text()),
-        )
+        ref = (git / "HEAD").read_text().split()[1]
+        (repository,) = re.findall("github.com/(.*)", (git / "config").read_text())
         event = {"inputs": inputs or {}, "ref": ref, "repository": {"default_branch": "main"}}
         (self.props / "event.json").write_text(json.dumps(event))
         command += ["--eventpath", str(self.props / "event.json")]
@@ -367,9 +348,8 @@ class Stage:
             outputs = self.found[1001].items()
             kept |= {f"${{{{ needs.find-promotions.outputs.{name} }}}}": value for name, value in outputs}
 
-        def leave_out(jobs: dict[str, Any]) -> None:
-            for name in set(jobs) - set(parts):
-                del jobs[name]
+        def go_on_with(jobs: dict[str, Any]) -> None:
+            leave_only(jobs, *parts)
             for job in jobs.values():
                 job["needs"] = [name for name in job.get("needs", []) if name in parts]
                 if "with" in job:
@@ -377,7 +357,7 @@ class Stage:
 
         path = self.checkout / ".github/workflows/promote.yml"
         whole = path.read_bytes()
-        self.rewrite("promote.yml", leave_out)
+        self.rewrite("promote.yml", go_on_with)
         try:
             return self.run(environment={"GITHUB_RUN_ATTEMPT": str(attempt)}, **more)
         finally:
@@ -446,6 +426,19 @@ def load(path: Path) -> dict[str, Any]:
     return workflow
 
 
+def replace_in(path: Path, old: str, new: str, times: int = 1) -> None:
+    """Replace what stands so many times in a file."""
+    text = path.read_text("utf-8")
+    assert text.count(old) == times, f"{path.name} has {text.count(old)} times: {old}"
+    path.write_text(text.replace(old, new), "utf-8")
+
+
+def leave_only(jobs: dict[str, Any], *names: str) -> None:
+    """Take all other jobs out of those of a workflow."""
+    for name in set(jobs) - set(names):
+        del jobs[name]
+
+
 def inside(value: str) -> str:
     """Return the expression in `${{ }}`."""
     text = value.strip()
@@ -480,10 +473,7 @@ def prepared_checkout() -> Path:
             shutil.copy(source, target / part)
     (target / "holds.toml").write_text("")
     for file, old, new, times in EDITS:
-        path = target / ".github/workflows" / file
-        text = path.read_text("utf-8")
-        assert text.count(old) == times, f"{file} has {text.count(old)} times: {old}"
-        path.write_text(text.replace(old, new), "utf-8")
+        replace_in(target / ".github/workflows" / file, old, new, times)
     commit_all(target, REPOSITORY)
     compileall.compile_dir(target / "scripts/lib", quiet=1)  # else each job would do that
     (target / ".venv").symlink_to(sys.prefix)

@@ -55,7 +55,6 @@ def built(world: World, row: dict[str, Any]) -> dict[str, Any]:
 SAVER, SAVER_BEFORE, SAVER_AFTER = (artifact("saver", build) for build in ("new", "old", "newer"))
 WEB, WEB_BEFORE, WEB_AFTER = (artifact("web", build) for build in ("new", "old", "newer"))
 NGINX = artifact("nginx", "same")
-LEVEL = [NGINX]
 
 
 def two_behind(**more: Any) -> World:
