@@ -23,6 +23,7 @@ THIN = runpy.run_path(str(ROOT / "fixtures" / "thin" / "kosli"))
 SAVER = "510fbd91425926e9794bb2167124c526984d29fe75c151c05097ba52ea7b0dcd"
 RUNNER = "80aadace22b76b2d61ed0d1453401b79b032ae87919c9110ea500db35a30b9f7"
 OF_SAVER = ["--fingerprint", SAVER, "--flow", "rel", "--trail", "t1", "--repo-root", "repo"]
+OF_TRAIL = ["--name", "x", "--flow", "rel", "--trail", "t1"]
 QUIET = ["--dry-run=false", "--debug=false"]
 COMMANDS: dict[str, list[str]] = {
     "version": ["version", "--short", "--debug=false"],
@@ -58,6 +59,30 @@ COMMANDS: dict[str, list[str]] = {
         *("attest", "generic", "--name", "release", "--compliant=false", "--flow", "rel", "--trail", "t1"),
         *("--repo-root", "repo", "--user-data", "data.json", "--description", "Refused: x", "--annotate", "digest=1"),
     ],
+    "generic, a folder": [
+        "attest",
+        "generic",
+        "--name",
+        "x",
+        "--flow",
+        "rel",
+        "--trail",
+        "t1",
+        "--attachments",
+        "junit",
+    ],
+    "generic, a file": [
+        "attest",
+        "generic",
+        "--name",
+        "x",
+        "--flow",
+        "rel",
+        "--trail",
+        "t1",
+        "--attachments",
+        "data.json",
+    ],
     "generic, no trail": ["attest", "generic", "--name", "x", "--flow", "rel", "--trail", "gone", "--compliant=true"],
     "junit": ["attest", "junit", "--name", "saver.test", "--results-dir", "junit", "--commit", "HEAD", *OF_SAVER],
     "junit, no results": ["attest", "junit", "--name", "saver.test", "--results-dir", "repo", *OF_SAVER],
@@ -91,8 +116,8 @@ COMMANDS: dict[str, list[str]] = {
 # Their command is there in another form too: the faults are tried with that one.
 VARIANTS = (
     *("diff of what is not there", "assert, not compliant", "assert, no environment", "begin trail of a commit"),
-    *("begin trail, no flow", "generic, no trail", "junit, no results", "snyk, no sarif", "get trail, none"),
-    *("get one snapshot", "get flow, none", "snapshot of another type"),
+    *("begin trail, no flow", "generic, no trail", "generic, a folder", "generic, a file", "junit, no results"),
+    *("snyk, no sarif", "get trail, none", "get one snapshot", "get flow, none", "snapshot of another type"),
 )
 # What goes wrong on the way to Kosli or back.
 FAULTS: dict[str, dict[str, Any]] = {
@@ -241,6 +266,9 @@ def outcome(world: World, run: Any, argv: list[str], more: dict[str, str]) -> tu
 def comparable(body: dict[str, Any]) -> dict[str, Any]:
     """Return the body of a request, without what depends on how a cloud is looked at."""
     data = body["data"]
+    body["files"] = {
+        key: [name, "" if name.endswith(".tgz") else text] for key, (name, text) in body.get("files", {}).items()
+    }
     if "pull_requests" in data:
         data["pull_requests"] = [each["url"] for each in data["pull_requests"]]
     if "artifacts" in data:
