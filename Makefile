@@ -130,20 +130,20 @@ known-names: .venv/.stamp
 	@$(PYTHON) scripts/settings.py >/dev/null
 
 .PHONY: test
-test: .venv/.stamp-act kosli/node_modules/.package-lock.json known-names ## all tests; K="level or gate" limits them, as pytest -k does
+test: known-names .venv/.stamp-act kosli/node_modules/.package-lock.json ## all tests; K="level or gate" limits them, as pytest -k does
 	@$(PYTHON) -m pytest --numprocesses auto $${K:+-k "$$K"}
 
 .PHONY: rehearse
-rehearse: .venv/.stamp-act kosli/node_modules/.package-lock.json known-names ## the workflows, run by act against a Kosli on this machine
+rehearse: known-names .venv/.stamp-act kosli/node_modules/.package-lock.json ## the workflows, run by act against a Kosli on this machine
 	@$(PYTHON) -m pytest --numprocesses auto --quiet tests/test_rehearsal.py tests/test_workflows.py
 
 .PHONY: goldens
-goldens: .venv/.stamp-dev kosli/node_modules/.package-lock.json known-names ## write the golden cases' expected output anew; read the diff. CASE=promotions/level: only that one
+goldens: known-names .venv/.stamp-dev kosli/node_modules/.package-lock.json ## write the golden cases' expected output anew; read the diff. CASE=promotions/level: only that one
 	@$(PYTHON) -m pytest --quiet --numprocesses auto --tb=no --snapshot-update "tests/test_cases.py$${CASE:+::test_case[$$CASE]}" || true
 	@$(PYTHON) -m pytest --quiet --numprocesses auto "tests/test_cases.py$${CASE:+::test_case[$$CASE]}"
 
 .PHONY: lint
-lint: .venv/.stamp-dev known-names ## the linters
+lint: known-names .venv/.stamp-dev ## the linters
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy
@@ -154,15 +154,15 @@ lint: .venv/.stamp-dev known-names ## the linters
 	@$(PYTHON) -m check_jsonschema --builtin-schema vendor.github-actions action.yml .github/actions/*/action.yml
 
 .PHONY: reference
-reference: .venv/.stamp known-names ## write docs/reference.md anew, from what the project says of itself
+reference: known-names .venv/.stamp ## write docs/reference.md anew, from what the project says of itself
 	@PYTHONPATH=scripts $(PYTHON) docs/reference.py
 
 .PHONY: bench
-bench: .venv/.stamp known-names ## how fast it is, beside what it is compared with; BENCH="10 1000" limits the sizes
+bench: known-names .venv/.stamp ## how fast it is, beside what it is compared with; BENCH="10 1000" limits the sizes
 	@$(PYTHON) bench/bench.py $${BENCH-}
 
 .PHONY: mutants
-mutants: .venv/.stamp-dev known-names ## change each rule of the decision code, and show that a test notices
+mutants: known-names .venv/.stamp-dev ## change each rule of the decision code, and show that a test notices
 	@$(PYTHON) tests/mutants.py
 
 .PHONY: clean

@@ -14,7 +14,8 @@ from forked import Forked
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PATH = f"{ROOT}/.venv/bin:/usr/local/bin:/usr/bin:/bin"
+# The scripts run with the Python that runs the tests, whoever has installed what requirements.txt lists.
+PATH = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
 QUIET = {"KOSLI_NO_UPDATE_CHECK": "1", "HOME": "/nonexistent"}
 REAL_CLI = ROOT / "kosli" / "node_modules" / ".bin" / "kosli"
 

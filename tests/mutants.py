@@ -45,7 +45,7 @@ TARGETS = {
     "scripts/changes.py": ("", "test_changes"),
     "scripts/lib/git.py": ("", "test_changes"),
     "scripts/lib/changes.py": ("", "test_changes"),
-    "scripts/lib/holds.py": ("promotions recheck holds", ""),
+    "scripts/lib/holds.py": ("promotions recheck holds", "test_holds"),
     "scripts/lib/rules.py": RULES,
     "scripts/lib/releases.py": RULES,
     "scripts/lib/commit_urls.py": ("promotions rollback", "test_commit_urls test_properties"),
