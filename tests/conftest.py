@@ -73,6 +73,11 @@ def _service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     process.wait()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no process runs it alone at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(("tests/test_rehearsal.py", "tests/test_demo.py")))
+
+
 def pytest_report_header() -> str:
     """Say which CLI the tests run."""
     if not REAL_CLI.exists():

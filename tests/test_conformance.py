@@ -123,7 +123,7 @@ VARIANTS = (
 FAULTS: dict[str, dict[str, Any]] = {
     "none": {},
     "slow": {"delay": 0.02},
-    **{f"{status}": {"status": status, "message": "no"} for status in (400, 401, 403, 404, 409, 422, 429, 500, 503)},
+    **{f"{status}": {"status": status, "message": "no"} for status in (400, 401, 404, 409, 422, 429, 500)},
     "202": {"status": 202, "body": "{}"},
     "errors": {"status": 422, "body": '{"message": "no", "errors": {"x": "y"}}'},
     "html": {"body": "<html>Log in</html>", "headers": {"Content-Type": "text/html"}},

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from conftest import ROOT, environment
+from test_readme import DEMO, EXAMPLES, is_shown
 
 import pytest
 
@@ -159,6 +160,10 @@ def test_a_newcomer_sees_a_whole_release(shown: Run) -> None:
         assert re.search(rf"{flow}.*{fingerprint}.*landed", shown.stdout)
     for name in ("KOSLI_ORG", "KOSLI_API_TOKEN", "make promotions", "make kosli-setup"):
         assert name in shown.stdout.partition("for real")[2]
+
+
+def test_the_readme_shows_it(shown: Run) -> None:
+    assert is_shown(dict(EXAMPLES)[DEMO], shown.stdout)
 
 
 def test_it_fits_a_log(shown: Run) -> None:

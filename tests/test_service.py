@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from pathlib import Path
 from typing import Any
 
 from conftest import ROOT
@@ -44,10 +43,10 @@ ATTESTATION = {
 ATTESTATION |= {"target_artifacts", "html_url", "flow_name", "trail_name"}
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    """Return a world with a release in its trail."""
-    world = World(tmp_path, "settled set-up")
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Return a world with a release in its trail: all tests ask the same one."""
+    world = World(tmp_path_factory.mktemp("world"), "settled set-up")
     world.done("begin_trail.py")
     world.done("attest.py", stdin=release_of("runner-ci"))
     return world
@@ -121,6 +120,7 @@ def test_a_swallowed_write_changes_nothing(world: World) -> None:
     world.change(faults=[{"status": 500, "applied": True}])
     world.run("begin_trail.py", RELEASE_TRAIL="run-44")
     assert "run-44" in world.read()["flows"]["production-promotion"]["trails"]
+    world.change(faults=[])
 
 
 def test_a_world_that_is_set_up_is_what_the_script_makes(tmp_path_factory: pytest.TempPathFactory) -> None:
