@@ -327,7 +327,7 @@ class Against:
                 way = renamed_to if old_flow not in ("", printable(flow)) else "retire it"
                 yield (
                     f"it would be a first deployment, and {label(alike[0])} ({old_flow or 'no flow'}), which nothing "
-                    f"replaces in {self.to}, looks like it: {way}, or that this one is new "
+                    f"replaces in {self.to}, looks like it: {way}, or say that this one is new "
                     f"(ALLOW_FIRST={printable(flow)})"
                 )
 
