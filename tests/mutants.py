@@ -47,7 +47,7 @@ TARGETS = {
     "scripts/lib/changes.py": ("", "test_changes"),
     "scripts/lib/holds.py": ("promotions recheck holds", "test_holds"),
     "scripts/lib/rules.py": RULES,
-    "scripts/lib/releases.py": RULES,
+    "scripts/lib/releases.py": (f"{RULES[0]} attest", RULES[1]),
     "scripts/lib/commit_urls.py": ("promotions rollback", "test_commit_urls test_properties"),
 }
 PAIRS = [(ast.Eq, ast.NotEq), (ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.In, ast.NotIn), (ast.Is, ast.IsNot)]
@@ -88,15 +88,17 @@ class Replace(ast.NodeTransformer):
 
 
 def mutants(path: str) -> Iterator[tuple[str, str, str]]:
-    """Yield (path, name, changed source). The name survives changes elsewhere in the file."""
-    tree = ast.parse((ROOT / path).read_text())
+    """Yield (path, name, changed source). The name holds the line, so it survives changes elsewhere in the file."""
+    text = (ROOT / path).read_text()
+    tree, lines = ast.parse(text), text.splitlines()
     nodes = list(ast.walk(tree))
     for number, node in enumerate(nodes):
         node.number = number  # type: ignore[attr-defined]
     seen: dict[str, int] = {}
     for number, node in enumerate(nodes):
         for kind, changed in variants(node):
-            name = f"{path}: {kind}: {ast.unparse(node).splitlines()[0]}"
+            line = lines[node.lineno - 1].strip()
+            name = f"{path}: {kind}: {ast.unparse(node).splitlines()[0]} in: {line}"
             seen[name] = seen.get(name, 0) + 1
             source = ast.unparse(ast.fix_missing_locations(Replace(number, changed).visit(copy.deepcopy(tree))))
             if "__name__" not in name and "TYPE_CHECKING" not in name:
