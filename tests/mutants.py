@@ -105,6 +105,18 @@ def mutants(path: str) -> Iterator[tuple[str, str, str]]:
                 yield path, f"{name} ({seen[name]})" if seen[name] > 1 else name, source
 
 
+def copy_of_the_project(folder: Path) -> Path:
+    """Make a copy that is a git repository, as the tests need it, with the same virtual environment."""
+    left_out = shutil.ignore_patterns(".git", ".venv", ".*cache", "__pycache__", "node_modules")
+    shutil.copytree(ROOT, folder, ignore=left_out)
+    for name in (".venv", "kosli/node_modules"):
+        (folder / name).symlink_to(ROOT / name)
+    git = ["git", "-C", str(folder), "-c", "user.name=A", "-c", "user.email=a@example.com"]
+    for words in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "A copy"]):
+        subprocess.run([*git, *words], check=True)
+    return folder
+
+
 def survives(folder: Path, path: str, source: str) -> bool:
     """Say whether no test notices a mutant."""
     groups, files = TARGETS[path]
@@ -135,10 +147,12 @@ def main() -> int:
     survivors = []
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(os.cpu_count()) as pool:
         for number in range(os.cpu_count() or 1):
-            left_out = shutil.ignore_patterns(".git", ".venv", ".*cache", "__pycache__")
-            shutil.copytree(ROOT, Path(temporary) / str(number), ignore=left_out)
-            (Path(temporary) / str(number) / ".venv").symlink_to(ROOT / ".venv")
-            folders.put(Path(temporary) / str(number))
+            folders.put(copy_of_the_project(Path(temporary) / str(number)))
+        paths = dict.fromkeys(path for path, _, _ in work)
+        broken = [path for path in paths if not survives(Path(temporary) / "0", path, (ROOT / path).read_text())]
+        if broken:
+            print(f"without any change its tests fail in a copy of the project: {', '.join(broken)}")
+            return 2
 
         def attempt(mutant: tuple[str, str, str]) -> None:
             path, name, source = mutant
