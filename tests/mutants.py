@@ -47,7 +47,7 @@ TARGETS = {
     "scripts/lib/changes.py": ("", "test_changes"),
     "scripts/lib/holds.py": ("promotions recheck holds", "test_holds"),
     "scripts/lib/rules.py": RULES,
-    "scripts/lib/releases.py": (f"{RULES[0]} attest", RULES[1]),
+    "scripts/lib/releases.py": (f"{RULES[0]} attest summary", RULES[1]),
     "scripts/lib/commit_urls.py": ("promotions rollback", "test_commit_urls test_properties"),
 }
 PAIRS = [(ast.Eq, ast.NotEq), (ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.In, ast.NotIn), (ast.Is, ast.IsNot)]
