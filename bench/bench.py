@@ -36,7 +36,7 @@ CLI = """#!/bin/sh
 sleep {delay}
 case "$1" in
   version) echo v2.43.1 ;;
-  get) cat {trail} ;;
+  get) cat {answers}/$2.json ;;
   assert) printf '{{"environment": "%s", "scope": "environment", "compliant": true, "policy_evaluations": []}}' "$6" ;;
 esac
 """
@@ -147,13 +147,15 @@ def questions(folder: Path) -> Iterator[Row]:
     yield Row("make promotions of 10, 0.3 s a question: time of join.mk", seconds, plain, "s", 1.3)
     home = folder / "kosli"
     environment = service(home, 40, 0)
-    release, trail = home / "release.json", home / "trail.json"
+    release = home / "release.json"
     release.write_bytes(output("make -s promotions", environment))
     output("scripts/kosli_setup.py && scripts/attest.py <$HOME/release.json", environment)
-    trail.write_bytes(output("kosli get trail run-1 --flow production-promotion --output json", environment))
+    for name, of in {"trail": "run-1", "attestation": "release --trail run-1"}.items():
+        line = f"kosli get {name} {of} --flow production-promotion --output json"
+        (home / f"{name}.json").write_bytes(output(line, environment))
     for script, delay, ideal, bound in (("gate.py", 0.3, 3.0, 1.25), ("attest.py", 0.1, 1.2, 1.5)):
         (home / "bin").mkdir(exist_ok=True)
-        (home / "bin" / "kosli").write_text(CLI.format(delay=delay, trail=trail))
+        (home / "bin" / "kosli").write_text(CLI.format(delay=delay, answers=home))
         (home / "bin" / "kosli").chmod(0o755)
         stand_in = {**environment, "PATH": f"{home}/bin:{environment['PATH']}"}
         taken = [run_once([sys.executable, f"scripts/{script}"], stand_in, release)[0] for _ in range(4)][1:]
