@@ -44,7 +44,7 @@ TARGETS = {
     "scripts/outcome.py": ("outcome", ""),
     "scripts/changes.py": ("", "test_changes"),
     "scripts/lib/git.py": ("", "test_changes"),
-    "scripts/lib/changes.py": ("", "test_changes"),
+    "scripts/lib/changes.py": ("attest summary", "test_changes"),
     "scripts/lib/holds.py": ("promotions recheck holds", "test_holds"),
     "scripts/lib/rules.py": RULES,
     "scripts/lib/releases.py": (f"{RULES[0]} attest summary", RULES[1]),

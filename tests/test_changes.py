@@ -244,3 +244,13 @@ def test_the_token_stands_on_no_command_line_and_is_known_only_where_the_host_is
         assert {token for token, arguments in seen if " clone " not in arguments} == {"none"}
         helper = "credential.https://git.example.helper="
         assert any(helper in arguments for _, arguments in seen) == knows
+
+
+def test_the_token_is_in_nothing_that_git_says(service: Service) -> None:
+    new = service.commit()
+    promotion = service.promotion("", new)
+    promotion["incoming_commit_url"] = f"{HOST}/acme/t0ken/commit/{new}"
+    code, (change,), err = ask(service.home, promotion, SOURCES_TOKEN="t0ken")
+    assert (code, change["status"]) == (0, "unknown")
+    assert "[token]" in change["why"]
+    assert "t0ken" not in change["why"] + err

@@ -126,7 +126,9 @@ class Clone:
         if ended.code:
             token = variable("SOURCES_TOKEN") or "\0"
             said = ended.stderr.decode("utf-8", "replace").replace(token, "[token]").strip().splitlines()
-            raise GitFailed(printable(f"git {arguments[0]}: {said[-1] if said else f'exit {ended.code}'}"))
+            # Advice can follow the cause.
+            cause = next((line for line in said if line.startswith("fatal: ")), said[-1] if said else "")
+            raise GitFailed(printable(f"git {arguments[0]}: {cause or f'exit {ended.code}'}"))
         return ended.stdout
 
 
