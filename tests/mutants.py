@@ -4,7 +4,7 @@ A mutant is one change of the syntax tree: a comparison, `and` for `or`, no `not
 Each runs a narrow list of tests in a copy of the project. A survivor that is known to change no answer stands in
 mutants.json, with the reason; any other one makes this fail.
 
-    make mutants                    all of them, which takes hours
+    make mutants                    all of them, which takes about an hour
     MUTATE=promotions make mutants  only of the files whose path holds that word, or one of several
     SAMPLE=40 make mutants          so many of them, chosen by the commit
 """

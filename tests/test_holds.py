@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from lib.holds import state, why_young
 from lib.model import Hold
-from lib.settings import settings
+from lib.settings import Settings
 
 import pytest
 
@@ -22,9 +22,7 @@ def test_a_hold_is_in_force_from_its_beginning_and_no_longer_at_its_end() -> Non
 
 
 def test_an_artifact_is_old_enough_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SOAK", "4h")
-    settings.cache_clear()
+    monkeypatch.setattr("lib.holds.settings", lambda: Settings(soak="4h"))
     started = int(NOON.timestamp()) - 4 * 3600
     assert why_young(started, NOON) == ""
     assert why_young(started, NOON - MOMENT) == "it has to run for 4h first, until 2026-12-24 12:00 UTC"
-    settings.cache_clear()

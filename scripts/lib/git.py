@@ -99,7 +99,7 @@ class Clone:
         return [commit(*fields[i : i + 5]) for i in range(0, len(fields) - 4, 5)]
 
     def git(self, *arguments: str, network: bool = False) -> bytes:
-        """Return what git prints. Raises GitFailed with the last line that it said."""
+        """Return what git prints. Raises GitFailed with the line that tells its cause."""
         passed = {name: os.environ.get(name, "") for name in _PASSED}
         protocols = os.environ.get("GIT_ALLOW_PROTOCOL") or "https"
         own = {
