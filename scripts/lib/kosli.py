@@ -10,8 +10,6 @@ import math
 import os
 import re
 import tempfile
-import threading
-from functools import cache
 from typing import Any, NamedTuple
 
 from lib import ROOT, processes
@@ -33,8 +31,6 @@ _FALSE = ("", "0", "f", "F", "false", "FALSE", "False")
 _KEPT = 1 << 16
 OLDEST_TRUSTED = (2, 11, 40)  # some versions before it exit 0 for an artifact that is not compliant
 _version = re.compile(r"v?([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})(?:[+-].*)?").fullmatch
-# Without it, two threads that begin at once make two folders, and one is removed while a command runs in it.
-_one_at_a_time = threading.Lock()
 
 
 class Answer(NamedTuple):
@@ -74,7 +70,6 @@ def ask(
     kosli = settings().kosli
     passed = {name: os.environ.get(name, "") for name in (*PASSED, *passing)}
     own = {
-        "HOME": _home(),
         "KOSLI_HOST": kosli.host,
         "KOSLI_ORG": kosli.org,
         "KOSLI_API_TOKEN": os.environ.get("KOSLI_API_TOKEN", ""),
@@ -85,24 +80,15 @@ def ask(
     environment = {name: value for name, value in {**passed, **(more or {}), **own}.items() if value}
     timeout = min(kosli.timeout, within)
     try:
-        ended = processes.run("kosli", *arguments, env=environment, cwd=_home(), timeout=timeout)
+        # No file of the user's, or of the current folder's, is in it. What cannot be removed is no reason to fail.
+        with tempfile.TemporaryDirectory(prefix="kosli-home-", ignore_cleanup_errors=True) as home:
+            ended = processes.run("kosli", *arguments, env={**environment, "HOME": home}, cwd=home, timeout=timeout)
     except TimeoutError:
         raise KosliFailed(f"{command}: no answer within {timeout:g} seconds (KOSLI_TIMEOUT)") from None
     said = _cause(ended.stderr)
     if not said and not ended.stdout[:_KEPT].lstrip().startswith(b"{"):
         said = _cause(ended.stdout)
     return Answer(command, ended.code, ended.stdout, said)
-
-
-def _home() -> str:
-    """Return the HOME of every command: no file of the user's, or of the current folder's, is in it."""
-    with _one_at_a_time:
-        return _temporary_home().name
-
-
-@cache
-def _temporary_home() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="kosli-home-")
 
 
 def ask_for_json(*arguments: str, within: float = math.inf) -> tuple[bytes, Any]:
