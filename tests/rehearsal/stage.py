@@ -91,6 +91,7 @@ class Run:
     stderr: str
     home: Path
     before: dict[str, int]
+    said: dict[str, list[str]]  # by the job's name in its file: what its steps wrote
 
     @cached_property
     def legs(self) -> dict[str, dict[str, str]]:
@@ -118,7 +119,7 @@ class Run:
 
     def log(self, job: str) -> str:
         """Return what the steps of a job wrote."""
-        return "".join(event["msg"] for event in self.events if job_of(event) == job and is_output(event))
+        return "".join(text for name, texts in self.said.items() if JOB_NAMES.get(name, name) == job for text in texts)
 
     def outputs(self, job: str) -> dict[str, str]:
         """Return what the steps of a job wrote into their outputs."""
@@ -191,11 +192,14 @@ class Run:
         places = [self.home / "rehearsal" / name for name in ("artifacts", "checkouts", "deployments", "roles")]
         files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place])]
         written = "".join(file.read_text("utf-8", "replace") for file in files if file.is_file())
-        return "".join(event["msg"] for event in self.events) + self.stderr + written
+        said = "".join(text for texts in self.said.values() for text in texts)
+        return "".join(event["msg"] for event in self.events) + self.stderr + said + written
 
 
 # The jobs that call another file.
 CALLS = ("release", "land")
+# What finds a release is called alike, whichever file it is in; a deployment is the only job of deploy.yml.
+JOB_NAMES = {"deploy": "deploy-to-prod", "find-rollback": "find-promotions"}
 
 
 @dataclass
@@ -272,7 +276,8 @@ class Stage:
         environment = {"HOME": str(self.home), "PATH": self.path(terraform=False), "KOSLI_HOST": self.host}
         environment["KOSLI_ORG"] = self.world["org"]
         for command in commands:
-            subprocess.run(["bash", "-c", command], cwd=self.checkout, env=environment, check=True, capture_output=True)
+            words = ["/bin/bash", "-c", command]
+            subprocess.run(words, cwd=self.checkout, env=environment, check=True, capture_output=True)
 
     def run(
         self,
@@ -321,6 +326,9 @@ class Stage:
             "deployments": len(read_images(self.home)),
         }
         outside = {"HOME": str(self.home), "PATH": self.path(terraform), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+        said = self.props / "said"
+        shutil.rmtree(said, ignore_errors=True)
+        said.mkdir()
         # Each job has its files there: in memory, a run takes half of the time.
         with tempfile.TemporaryDirectory(dir=MEMORY if os.path.isdir(MEMORY) else None) as cache:
             done = subprocess.run(
@@ -334,7 +342,10 @@ class Stage:
                 check=False,
             )
         events = [json.loads(line) for line in done.stdout.splitlines()]
-        run = Run(done.returncode, events, done.stderr.decode(), self.home, before)
+        spoken: dict[str, list[str]] = {}
+        for path in said.iterdir():
+            spoken.setdefault(path.stem, []).append(path.read_text("utf-8", "replace"))
+        run = Run(done.returncode, events, done.stderr.decode(), self.home, before, spoken)
         self.found.setdefault(run_id, run.outputs("find-promotions"))
         return run
 
@@ -385,26 +396,17 @@ class Stage:
 
 
 def job_of(event: dict[str, Any]) -> str:
-    """Return the job of the release that an event of act's is about. A deployment is the only job of deploy.yml.
-
-    What finds a release is called alike, whichever file it is in; `refused` is in three files, and is called by its.
-    """
+    """Return the job of the release that an event of act's is about; `refused` is called by its file."""
     job: str = event.get("jobID", "")
     shown = str(event.get("job", ""))
     caller = next((call for call in CALLS if f"/{call}/" in shown), "")
-    names = {"deploy": "deploy-to-prod", "find-rollback": "find-promotions"}
-    return f"{caller or 'find'}: refused" if job == "refused" else names.get(job, job)
+    return f"{caller or 'find'}: refused" if job == "refused" else JOB_NAMES.get(job, job)
 
 
 def leg_of(event: dict[str, Any]) -> str:
     """Return the name of a leg: the promotion's flow; the service's name, which a reusable workflow shows."""
     shown: str = event["job"]
     return event.get("matrix", {}).get("incoming_flow") or shown.rpartition("/")[2].strip()
-
-
-def is_output(event: dict[str, Any]) -> bool:
-    """Say whether an event is a line that a step wrote, a workflow command (`::error::...`) included."""
-    return bool(event.get("raw_output") or event.get("command"))
 
 
 def read_lines(path: Path) -> list[str]:
