@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 
 from conftest import ROOT
+from forked import Forked
 from worlds import TO_KOSLI, World, ready, use
 
 import pytest
@@ -77,37 +78,30 @@ def test_kosli_says_nothing(script: str, world: World) -> None:
     assert world.processes() == []
 
 
-def alone(script: str, *arguments: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[bytes]:
-    """Run a script with nothing in its environment and nothing on stdin."""
-    words = [sys.executable, str(ROOT / "scripts" / script), *arguments]
-    environment = {"PATH": "/nowhere", "HOME": "/nonexistent"}
-    return subprocess.run(
-        words, env=environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, timeout=30, check=False
-    )
-
-
 @pytest.mark.parametrize("flag", ["--help", "--version"])
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_it_says_what_it_is(script: str, flag: str) -> None:
-    done = alone(script, flag)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout
+def test_it_says_what_it_is(script: str, flag: str, forked: Forked) -> None:
+    ran = forked.run(script, flag)
+    assert (ran.code, ran.err) == (0, b"")
+    assert ran.out
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_an_unknown_flag(script: str) -> None:
-    done = alone(script, "--no-such-flag")
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr
+def test_an_unknown_flag(script: str, forked: Forked) -> None:
+    ran = forked.run(script, "--no-such-flag")
+    assert (ran.code, ran.out) == (2, b"")
+    assert ran.err
 
 
 @pytest.mark.parametrize("script", ["promotions.py", "report.py"])
 def test_a_reader_that_is_gone(script: str) -> None:
-    """Help, which all print in the same way, ends without a word in a closed pipe."""
+    """Help, which all print in the same way, ends without a word in a closed pipe: with nothing in its environment."""
     read, write = os.pipe()
     os.close(read)
     try:
-        done = alone(script, "--help", stdout=write)
+        words = [sys.executable, str(ROOT / "scripts" / script), "--help"]
+        environment = {"PATH": "/nowhere", "HOME": "/nonexistent"}
+        done = subprocess.run(words, env=environment, stdout=write, stderr=subprocess.PIPE, timeout=30, check=False)
     finally:
         os.close(write)
     assert b"Traceback" not in done.stderr
