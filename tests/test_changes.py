@@ -188,6 +188,29 @@ def test_what_cannot_be_read_is_unknown(service: Service) -> None:
     assert (code, change["status"]) == (0, "unknown"), "only https, unless the caller says otherwise"
 
 
+def test_a_git_that_cannot_look_for_branches_is_no_answer(service: Service) -> None:
+    sha = service.commit()
+    broken = service.home / "bin" / "git"
+    broken.parent.mkdir()
+    broken.write_text(
+        '#!/bin/sh\ncase "$*" in *for-each-ref*) echo fatal: broken >&2; exit 1 ;; esac\nexec /usr/bin/git "$@"\n'
+    )
+    broken.chmod(0o755)
+    code, [change], _ = ask(service.home, service.promotion("", sha), PATH=f"{broken.parent}:{PATH}")
+    assert (code, change["status"], change["on_branch"]) == (0, "unknown", None)
+    assert change["why"] == "git for-each-ref: fatal: broken"
+
+
+def test_a_commit_without_a_time(service: Service) -> None:
+    old = service.commit()
+    text = f"tree {service.git('write-tree')}\nparent {old}\nauthor Ada\ncommitter Ada\n\nNo time\n"
+    new = service.git("hash-object", "-t", "commit", "-w", "--literally", "--stdin", stdin=text.encode())
+    service.git("update-ref", "refs/heads/main", new)
+    code, [change], _ = ask(service.home, service.promotion(old, new))
+    assert (code, change["status"]) == (0, "ahead")
+    assert [(each["subject"], each["time"]) for each in change["commits"]] == [("No time", 0)]
+
+
 def test_a_hostile_repository_is_data(service: Service) -> None:
     old = service.commit()
     hooks = service.path / ".git" / "hooks"
