@@ -18,7 +18,6 @@ It never refuses a rollback.
 
 import hashlib
 import os
-import sys
 import tempfile
 
 from lib.changes import causes
@@ -31,8 +30,6 @@ from lib.rules import cause_in_source, commit_of, environment_of
 from lib.settings import settings, this_run
 from lib.streams import no_arguments, read_document, run, say, write_json
 
-from tqdm import tqdm
-
 
 def changes(release: list[Promotion], folder: str) -> list[Change]:
     """Return what came between the commits of each promotion; every repository is cloned once."""
@@ -40,10 +37,10 @@ def changes(release: list[Promotion], folder: str) -> list[Change]:
     for promotion in release:
         repositories.setdefault(address(promotion.incoming_clone_url), []).append(promotion)
     answers = side_by_side(
-        lambda promotions: in_repository(promotions, folder), list(repositories.values()), settings().gate.jobs
+        lambda promotions: in_repository(promotions, folder),
+        *(list(repositories.values()), settings().gate.jobs, "repository"),
     )
-    shown = tqdm(answers, total=len(repositories), disable=not sys.stderr.isatty(), unit="repository")
-    found = {id(promotion): change for pairs in shown for promotion, change in pairs}
+    found = {id(promotion): change for pairs in answers for promotion, change in pairs}
     return [found[id(promotion)] for promotion in release]
 
 

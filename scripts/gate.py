@@ -17,7 +17,6 @@ reads   ALLOW_NO_POLICY GATE_JOBS KOSLI_..., and FROM_ENV TO_ENV where no enviro
 """
 
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -28,8 +27,6 @@ from lib.releases import read_release, require_environments
 from lib.rules import environment_of
 from lib.settings import settings
 from lib.streams import Arguments, KosliFailed, Stop, Unusable, printable, read_document, run, say, typed, write_json
-
-from tqdm import tqdm
 
 _environment_name = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*").fullmatch
 _SENTENCES = {
@@ -45,8 +42,7 @@ _SENTENCES = {
 def gate(release: Iterable[Candidate], environments: list[str]) -> list[Verdict]:
     """Return one verdict for each promotion and environment, whatever happens to the questions."""
     questions = [(promotion, environment) for promotion in release for environment in environments]
-    answers = side_by_side(lambda question: judge(*question), questions, settings().gate.jobs)
-    return list(tqdm(answers, total=len(questions), disable=not sys.stderr.isatty(), unit="verdict"))
+    return list(side_by_side(lambda question: judge(*question), questions, settings().gate.jobs, "verdict"))
 
 
 def judge(promotion: Candidate, environment: str) -> Verdict:

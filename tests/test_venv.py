@@ -87,8 +87,8 @@ def _development_interrupted(checkout: Path) -> None:
 
 def _of_another_python(checkout: Path) -> None:
     stamp = checkout / ".venv" / ".stamp"
-    folder, _, installed = stamp.read_text().splitlines()
-    stamp.write_text(f"{folder}\n3.10\n{installed}\n")
+    folder, _, *installed = stamp.read_text().splitlines()
+    stamp.write_text("\n".join([folder, "3.10", *installed]))
 
 
 def _python_gone(checkout: Path) -> None:

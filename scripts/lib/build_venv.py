@@ -3,14 +3,13 @@
     python3 -S scripts/lib/build_venv.py requirements.txt .venv/.stamp
 
 Runs with any Python 3, and says all that it says on stderr. It needs no package: -S does not look for any, which would
-take as long as all else. A stamp holds what was installed where, and is written last. An environment that differs from
-its stamp, or whose installation did not finish, is built anew.
+take as long as all else; and it imports little, because every make waits for it. A stamp says where it is, of which
+Python, and what was installed; it is written last. An environment that differs from its stamp, or whose installation
+did not finish, is built anew.
 """
 
 import fcntl
-import hashlib
 import os
-import signal
 import sys
 
 VENV = ".venv"
@@ -24,12 +23,12 @@ SUPPORTED = sys.version_info >= (3, 11)  # noqa: UP036 (this one script runs wit
 def main(requirements: str, stamp: str) -> None:
     """Install what a file lists into the virtual environment, which is made first when it does not stand."""
     why = trouble()
-    if not why and lines(stamp)[2:] == [digest(requirements)]:
+    if not why and lines(stamp)[2:] == lines(requirements):
         return
     if not SUPPORTED:
         sys.exit(f"Python 3.11 or newer is needed, this is {VERSION}: name one, as in make BASE_PYTHON=python3.13")
     if why:
-        import shutil  # here, because a make that builds nothing should not wait for it
+        import shutil
 
         print(f"building {VENV}: {why}", file=sys.stderr)
         if os.path.isdir(VENV) and not os.path.islink(VENV):
@@ -42,7 +41,7 @@ def main(requirements: str, stamp: str) -> None:
         pass
     run(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", requirements)
     with open(stamp, "w", encoding="utf-8") as file:
-        file.write(f"{os.path.realpath(VENV)}\n{VERSION}\n{digest(requirements)}\n")
+        file.write("\n".join([os.path.realpath(VENV), VERSION, *lines(requirements)]) + "\n")
     os.remove(UNFINISHED)
 
 
@@ -52,15 +51,15 @@ def trouble() -> str:
         return "there is none yet"
     if not os.path.exists(PYTHON):
         return "its Python is gone"
-    if os.path.exists(UNFINISHED) or len(lines(FIRST)) != 3:
+    if os.path.exists(UNFINISHED) or len(lines(FIRST)) < 2:
         return "its last installation did not end"
-    folder, version, installed = lines(FIRST)
+    folder, version, *installed = lines(FIRST)
     if folder != os.path.realpath(VENV):
         return "it was made in another folder"
     # A Python that is too old to build one says nothing about the one that stands.
     if SUPPORTED and version != VERSION:
         return f"it is of Python {version}, and this is {VERSION}"
-    return "" if installed == digest("requirements.txt") else "requirements.txt has changed"
+    return "" if installed == lines("requirements.txt") else "requirements.txt has changed"
 
 
 def lines(path: str) -> "list[str]":
@@ -69,11 +68,6 @@ def lines(path: str) -> "list[str]":
         return []
     with open(path, encoding="utf-8") as file:
         return file.read().splitlines()
-
-
-def digest(path: str) -> str:
-    """Return what the content of a file is known by."""
-    return hashlib.sha256("\n".join(lines(path)).encode()).hexdigest()
 
 
 def run(*command: str) -> None:
@@ -88,7 +82,9 @@ def run(*command: str) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    with open(__file__, encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        main(*sys.argv[1:])
+    try:
+        with open(__file__, encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            main(*sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -6,22 +6,21 @@ and when this process gets a signal. What it leaves behind when it ends by itsel
 
 import os
 import signal
+import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import IO, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 from lib.streams import KosliFailed, printable
-
-import sh
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _lock = threading.Lock()
-_running: dict[int, sh.RunningCommand] = {}  # by process id
+_running: dict[int, Any] = {}  # sh's commands by process id
 _stopped = 0  # the signal that stops this process
 # Programs are started by these threads and a signal reaches the main one: so it never comes in the middle of a start.
 _starters = ThreadPoolExecutor(max_workers=64)
@@ -48,6 +47,8 @@ def _result(future: Future[R]) -> R:
 
 
 def _run(program: str, arguments: tuple[str, ...], env: dict[str, str], cwd: str, timeout: float) -> Ended:
+    import sh  # here, like tqdm below: their imports take longer than all others, and often nothing is run
+
     if any("\0" in argument for argument in arguments):
         raise KosliFailed(f"{program} cannot be asked about a value with a NUL character in it")
     # Files, because sh loses the end of a pipe that a child of the program keeps open.
@@ -77,7 +78,9 @@ def _run(program: str, arguments: tuple[str, ...], env: dict[str, str], cwd: str
 
 def _start(
     program: str, arguments: tuple[str, ...], env: dict[str, str], cwd: str, stdout: IO[bytes], stderr: IO[bytes]
-) -> sh.RunningCommand:
+) -> Any:
+    import sh
+
     try:
         with _lock:
             if _stopped:
@@ -103,7 +106,7 @@ def _start(
         ) from None
 
 
-def _kill(command: sh.RunningCommand) -> None:
+def _kill(command: Any) -> None:
     try:
         # Not kill_group(): it fails when the group's leader has ended already.
         os.killpg(command.pid, signal.SIGKILL)
@@ -111,11 +114,19 @@ def _kill(command: sh.RunningCommand) -> None:
         pass
 
 
-def side_by_side(function: Callable[[T], R], items: Sequence[T], jobs: int) -> Iterator[R]:
-    """Yield what a function returns for each item, in order; `jobs` at once, and none begins after a stop."""
+def side_by_side(function: Callable[[T], R], items: Sequence[T], jobs: int, unit: str = "") -> Iterator[R]:
+    """Yield what a function returns for each item, in order; `jobs` at once, and none begins after a stop.
+
+    With a `unit`, a bar on a terminal shows how far it is.
+    """
     pool = ThreadPoolExecutor(max_workers=jobs)
     try:
-        yield from map(_result, [pool.submit(function, item) for item in items])
+        answers: Iterable[R] = map(_result, [pool.submit(function, item) for item in items])
+        if unit and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            answers = tqdm(answers, total=len(items), unit=unit)
+        yield from answers
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
