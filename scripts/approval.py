@@ -31,19 +31,19 @@ def approvals(document: Any, environment: str) -> list[Review]:
     An environment without required reviewers lets every run through, and its run has no review: that is Refused.
     A review of another environment may lack fields. An administrator's bypass is no approval.
     """
-    found = []
+    reviews = []
     for index, fields in enumerate(typed(document, list[dict[str, Any]], "stdin is not the reviews of a run")):
         if fields.get("state") != "approved":
             continue
-        reviewed = fields.get("environments")
-        if not isinstance(reviewed, list) or any(is_of(each, environment) for each in reviewed):
-            found.append(typed(fields, Review, f"stdin is not the reviews of a run: [{index}]"))
-    if not found:
+        environments = fields.get("environments")
+        if not isinstance(environments, list) or any(is_of(reviewed, environment) for reviewed in environments):
+            reviews.append(typed(fields, Review, f"stdin is not the reviews of a run: [{index}]"))
+    if not reviews:
         raise Refused(
             f"nobody approved {printable(environment)}: does that environment have required reviewers? "
             "(an administrator's bypass is no approval)"
         )
-    return found
+    return reviews
 
 
 def is_of(reviewed: Any, environment: str) -> bool:
@@ -52,7 +52,7 @@ def is_of(reviewed: Any, environment: str) -> bool:
     return isinstance(name, str) and name.lower() == environment.lower()
 
 
-def new_approvers(found: list[Review]) -> list[str]:
+def new_approvers(reviews: list[Review]) -> list[str]:
     """Return who has approved since the last approval that the trail holds: an approval is good for one attempt.
 
     GitHub lists the reviews of all attempts of a run, and does not name the attempt. So they are counted.
@@ -61,10 +61,10 @@ def new_approvers(found: list[Review]) -> list[str]:
     for attestation in read_attestations(settings().release_flow, release_trail(), "approval"):
         data = attestation.user_data
         listed = data.get("approvers") if isinstance(data, dict) else None
-        if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
+        if not isinstance(listed, list) or not all(isinstance(approver, dict) for approver in listed):
             raise KosliFailed("the trail holds an approval that does not say who gave it")
-        before |= Counter(str(each.get("approver")).lower() for each in listed)
-    new = sorted((Counter(review.user.login.lower() for review in found) - before).elements())
+        before |= Counter(str(approver.get("approver")).lower() for approver in listed)
+    new = sorted((Counter(review.user.login.lower() for review in reviews) - before).elements())
     if not new:
         raise Refused("an approval is good for one attempt, and nobody has approved this one: re-run the job approve")
     return new
@@ -87,15 +87,15 @@ def main(argv: list[str]) -> int:
     environment, digest = this_run().environment, this_run().digest
     if not re.fullmatch("[0-9a-f]{64}", digest):
         raise Unusable(f"DIGEST: {printable(digest) or 'not set'}: not 64 lower-case hexadecimal digits")
-    found = approvals(read_document(), environment)
-    refuse_own([review.user.login.lower() for review in found])
+    reviews = approvals(read_document(), environment)
+    refuse_own([review.user.login.lower() for review in reviews])
     stop_on_signals()
-    refuse_own(new_approvers(found))
+    refuse_own(new_approvers(reviews))
     data = {
         "environment": environment,
         "digest": digest,
         "state": "approved",
-        "approvers": [{"approver": review.user.login, "comment": review.comment or ""} for review in found],
+        "approvers": [{"approver": review.user.login, "comment": review.comment or ""} for review in reviews],
     }
     command = ("generic", "--name", "approval", "--compliant=true", "--annotate", f"digest={digest}")
     facts = attested("approval", "generic", compliant=True)

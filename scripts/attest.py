@@ -64,12 +64,12 @@ def promotions(release: list[Promotion]) -> list[Told]:
     ]
 
 
-def whole_release(release: list[Promotion], found: list[Change] | None, refused: str) -> Told:
+def whole_release(release: list[Promotion], changes: list[Change] | None, refused: str) -> Told:
     """Return how to attest the release as a whole, with how many commits come in, and why holds were passed."""
     triples = [{key: fields[key] for key in TRIPLE} for fields in fields_of(release)]
     data = {"refused": refused, "digest": digest(release), "count": len(release), "promotions": triples}
-    if found is not None:
-        data["changes"] = [{key: getattr(change, key) for key in CHANGE} for change in found[:MOST_CHANGES]]
+    if changes is not None:
+        data["changes"] = [{key: getattr(change, key) for key in CHANGE} for change in changes[:MOST_CHANGES]]
     if this_run().override:
         data["override"] = printable(this_run().override)
     what = f"Refused: {refused}" if refused else f"A release of {len(release)} promotions"
@@ -101,13 +101,13 @@ def names(release: list[Promotion]) -> list[str]:
 def told_apart(wanted: list[str], release: list[Promotion]) -> list[str]:
     """Add the beginning of its fingerprint to each name that is not the only one of its kind."""
     times = Counter(wanted)
-    found = [
+    full_names = [
         name if times[name] == 1 else f"{name}-{promotion.incoming_fingerprint[:12]}"
         for name, promotion in zip(wanted, release, strict=True)
     ]
-    if len(set(found)) != len(found):
+    if len(set(full_names)) != len(full_names):
         raise Unusable("two promotions of this release have the same repository name and fingerprint")
-    return found
+    return full_names
 
 
 def annotation(key: str, value: str) -> list[str]:

@@ -46,31 +46,31 @@ EVIDENCE = {
 
 def read_settings() -> dict[str, str]:
     """Return what the commands need. Raises Unusable with a cause for each wrong setting, Refused for a digest."""
-    found = {name: variable(name) for name in (*SHAPES, *EVIDENCE)}
-    found["COMMIT_SHA"] = found["COMMIT_SHA"] or variable("GITHUB_SHA")
-    found["FINGERPRINT"] = found["FINGERPRINT"].removeprefix("sha256:")  # as the build tools print it
-    found["REPO_ROOT"] = this_run().repo_root
+    build = {name: variable(name) for name in (*SHAPES, *EVIDENCE)}
+    build["COMMIT_SHA"] = build["COMMIT_SHA"] or variable("GITHUB_SHA")
+    build["FINGERPRINT"] = build["FINGERPRINT"].removeprefix("sha256:")  # as the build tools print it
+    build["REPO_ROOT"] = this_run().repo_root
     wrong = [
-        f"{name}: {printable(found[name])} is not {what}" if found[name] else f"{name} is not set"
+        f"{name}: {printable(build[name])} is not {what}" if build[name] else f"{name} is not set"
         for name, (shape, what) in SHAPES.items()
-        if not re.fullmatch(shape, found[name], re.ASCII)
+        if not re.fullmatch(shape, build[name], re.ASCII)
     ]
-    if not os.path.exists(os.path.join(found["REPO_ROOT"], ".git")):
-        wrong.append(f"REPO_ROOT: {printable(found['REPO_ROOT'])} is not a checkout")
-    wrong += wrong_evidence(found)
+    if not os.path.exists(os.path.join(build["REPO_ROOT"], ".git")):
+        wrong.append(f"REPO_ROOT: {printable(build['REPO_ROOT'])} is not a checkout")
+    wrong += wrong_evidence(build)
     if wrong:
         raise Unusable(*wrong)
-    digest = found["IMAGE"].rpartition("@sha256:")[2]
-    if "@" in found["IMAGE"] and digest != found["FINGERPRINT"]:
-        raise Refused(f"IMAGE: {printable(found['IMAGE'])} carries another digest than FINGERPRINT")
-    found["BUILD_TRAIL"] = resource_name("BUILD_TRAIL", variable("BUILD_TRAIL") or found["COMMIT_SHA"])
+    digest = build["IMAGE"].rpartition("@sha256:")[2]
+    if "@" in build["IMAGE"] and digest != build["FINGERPRINT"]:
+        raise Refused(f"IMAGE: {printable(build['IMAGE'])} carries another digest than FINGERPRINT")
+    build["BUILD_TRAIL"] = resource_name("BUILD_TRAIL", variable("BUILD_TRAIL") or build["COMMIT_SHA"])
     # The CLI runs in a folder of its own.
-    return {**found, **{name: found[name] and os.path.abspath(found[name]) for name in (*EVIDENCE, "REPO_ROOT")}}
+    return {**build, **{name: build[name] and os.path.abspath(build[name]) for name in (*EVIDENCE, "REPO_ROOT")}}
 
 
-def wrong_evidence(found: dict[str, str]) -> Iterator[str]:
+def wrong_evidence(build: dict[str, str]) -> Iterator[str]:
     """Yield what is wrong with the evidence that the settings name. The CLI would accept some of it."""
-    junit, snyk, sbom = (found[name] for name in EVIDENCE)
+    junit, snyk, sbom = (build[name] for name in EVIDENCE)
     if junit and not os.path.isdir(junit):
         yield f"JUNIT_RESULTS: {printable(junit)} is not a folder"
     elif junit:
@@ -90,49 +90,49 @@ def wrong_evidence(found: dict[str, str]) -> Iterator[str]:
         yield f"SBOM: {printable(sbom)} is not a file"
 
 
-def what_to_attest(found: dict[str, str]) -> tuple[list[Told], list[Told]]:
+def what_to_attest(build: dict[str, str]) -> tuple[list[Told], list[Told]]:
     """Return the artifact, then its evidence: Kosli must know an artifact before it takes evidence on it."""
-    name, fingerprint, commit = found["ARTIFACT_NAME"], found["FINGERPRINT"], found["COMMIT_SHA"]
-    repository = f"{github()}/{found['GITHUB_REPOSITORY']}"
-    common = ("--fingerprint", fingerprint, "--commit", commit, "--repo-root", found["REPO_ROOT"])
+    name, fingerprint, commit = build["ARTIFACT_NAME"], build["FINGERPRINT"], build["COMMIT_SHA"]
+    repository = f"{github()}/{build['GITHUB_REPOSITORY']}"
+    common = ("--fingerprint", fingerprint, "--commit", commit, "--repo-root", build["REPO_ROOT"])
 
     def told(what: str, *arguments: str, passing: tuple[str, ...] = ()) -> Told:
-        facts = Attested(found["BUILD_FLOW"], found["BUILD_TRAIL"], what, arguments[0], fingerprint, None)
+        facts = Attested(build["BUILD_FLOW"], build["BUILD_TRAIL"], what, arguments[0], fingerprint, None)
         return Told(facts, (*arguments, "--name", what, *common), passing)
 
-    build_url = f"{repository}/actions/runs/{found['GITHUB_RUN_ID']}"
+    build_url = f"{repository}/actions/runs/{build['GITHUB_RUN_ID']}"
     links = ("--commit-url", f"{repository}/commit/{commit}", "--build-url", build_url)
     evidence = [
-        told(f"{name}.{what}", command, flag, found[variable_name])
+        told(f"{name}.{what}", command, flag, build[variable_name])
         for variable_name, (what, command, flag) in EVIDENCE.items()
-        if found[variable_name]
+        if build[variable_name]
     ]
     if variable("KOSLI_GITHUB_TOKEN"):
-        owner = found["GITHUB_REPOSITORY"].partition("/")[0]
-        where = ["--github-org", owner, "--repository", found["GITHUB_REPOSITORY"]]
+        owner = build["GITHUB_REPOSITORY"].partition("/")[0]
+        where = ["--github-org", owner, "--repository", build["GITHUB_REPOSITORY"]]
         where += ["--github-base-url", github()] if github() != "https://github.com" else []
         what = f"{name}.pull-request"
         evidence.insert(0, told(what, "pullrequest", "github", *where, passing=("KOSLI_GITHUB_TOKEN",)))
-    return [told(name, "artifact", found["IMAGE"], *links)], evidence
+    return [told(name, "artifact", build["IMAGE"], *links)], evidence
 
 
 def main(argv: list[str]) -> int:
     """Attest the build that the settings name, and write it down for the gate."""
     no_arguments(__doc__, argv)
-    found = read_settings()
+    build = read_settings()
     stop_on_signals()
     require_settings()
-    phases = what_to_attest(found)
-    description = f"A build of {found['ARTIFACT_NAME']}"
-    checkout = ("--commit", found["COMMIT_SHA"], "--repo-root", found["REPO_ROOT"])
-    begin_trail(found["BUILD_FLOW"], found["BUILD_TRAIL"], description, *checkout)
+    phases = what_to_attest(build)
+    description = f"A build of {build['ARTIFACT_NAME']}"
+    checkout = ("--commit", build["COMMIT_SHA"], "--repo-root", build["REPO_ROOT"])
+    begin_trail(build["BUILD_FLOW"], build["BUILD_TRAIL"], description, *checkout)
     attest(*phases)
     write_json(
         {
-            "incoming_flow": found["BUILD_FLOW"],
-            "incoming_name": found["IMAGE"],
-            "incoming_fingerprint": found["FINGERPRINT"],
-            "trail": found["BUILD_TRAIL"],
+            "incoming_flow": build["BUILD_FLOW"],
+            "incoming_name": build["IMAGE"],
+            "incoming_fingerprint": build["FINGERPRINT"],
+            "trail": build["BUILD_TRAIL"],
             "attested": [told.facts.name for phase in phases for told in phase],
         }
     )

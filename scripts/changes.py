@@ -40,8 +40,8 @@ def changes(release: list[Promotion], folder: str) -> list[Change]:
         lambda promotions: in_repository(promotions, folder),
         *(list(repositories.values()), settings().gate.jobs, "repository"),
     )
-    found = {id(promotion): change for pairs in answers for promotion, change in pairs}
-    return [found[id(promotion)] for promotion in release]
+    change_of = {id(promotion): change for pairs in answers for promotion, change in pairs}
+    return [change_of[id(promotion)] for promotion in release]
 
 
 def in_repository(promotions: list[Promotion], folder: str) -> list[tuple[Promotion, Change]]:
@@ -93,9 +93,9 @@ def main(argv: list[str]) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = os.path.abspath(this_run().clones) if this_run().clones else temporary
         os.makedirs(folder, exist_ok=True)
-        found = changes(release, folder)
-    write_json(found)
-    against = list(causes(release, found))
+        all_changes = changes(release, folder)
+    write_json(all_changes)
+    against = list(causes(release, all_changes))
     for cause in against:
         say(cause)
     return 1 if against and not is_rollback(release, environment_of(settings().environments[1])) else 0

@@ -76,12 +76,12 @@ class Demo:
         out = Path(self.environment["HOME"], file[1]).read_text() if file and not ended.code else ended.stdout.decode()
         document = json.loads(out) if out[:1] in ("[", "{") else None
         if document is None:
-            show(*(f"  {short(each)}" for each in out.splitlines()))
+            show(*(f"  {short(text)}" for text in out.splitlines()))
         elif name:
             table(self.tables[name]["heads"], jmespath.search(self.tables[name]["rows"], document))
-        for each in short(ended.stderr.decode()).splitlines():
-            if not each.startswith("make: ***"):  # that holds the number of a line in the Makefile
-                show(*(f"  {part}" for part in textwrap.wrap(each, 100, subsequent_indent="  ")))
+        for message in short(ended.stderr.decode()).splitlines():
+            if not message.startswith("make: ***"):  # that holds the number of a line in the Makefile
+                show(*(f"  {part}" for part in textwrap.wrap(message, 100, subsequent_indent="  ")))
         if code:
             show(f"  (exit code {ended.code})")
         expect(ended.code == code, f"{line}: exit code {ended.code}")
@@ -129,7 +129,7 @@ def prepare(demo: Demo) -> tuple[Any, Any]:
 
     demo.step("Is a deployment in progress?", f"In {FROM}, web-ci runs two artifacts at once. Which one is meant?")
     deployments = demo.run("make in-progress", "in-progress", code=2)
-    expect([each["flow"] for each in deployments] == ["web-ci"], "not web-ci alone is in progress")
+    expect([deployment["flow"] for deployment in deployments] == ["web-ci"], "not web-ci alone is in progress")
     show("", "  So there is no release yet:")
     demo.run("make promotions", code=2)
     show("", "  That deployment ends, and the next snapshot shows it:")
@@ -139,17 +139,17 @@ def prepare(demo: Demo) -> tuple[Any, Any]:
 
     demo.step("The release", f"What runs in {FROM} and not in {TO}, and what it replaces there.")
     release = demo.run("make promotions > ~/release.json", "release")
-    flows = [each["incoming_flow"] for each in release]
+    flows = [promotion["incoming_flow"] for promotion in release]
     expect(flows == ["dashboard-ci", "runner-ci", "saver-ci", "web-ci"], f"it is of other flows: {flows}")
 
     demo.step("What changes", "The commits between the two, from each service's repository:")
-    found = demo.run("scripts/changes.py < ~/release.json", "changes")
-    expect([each["status"] for each in found] == ["new", "ahead", "ahead", "ahead"], "the commits are others")
+    changes = demo.run("scripts/changes.py < ~/release.json", "changes")
+    expect([change["status"] for change in changes] == ["new", "ahead", "ahead", "ahead"], "the commits are others")
 
     demo.step("A hold", "What is held is left out, and the reason is said. This is how it would be with one:")
     demo.run("HOLDS=~/holds.toml make holds", "holds")
     held = demo.run("HOLDS=~/holds.toml make promotions", "release")
-    expect([each["incoming_flow"] for each in held] == ["dashboard-ci", "saver-ci", "web-ci"], "it was not held")
+    expect([p["incoming_flow"] for p in held] == ["dashboard-ci", "saver-ci", "web-ci"], "it was not held")
 
     demo.step("The gate", f"Is each artifact compliant in {FROM}, where it runs, and for {TO}, where it is going?")
     verdicts = demo.run(f"scripts/gate.py {FROM} {TO} < ~/release.json", "verdicts")
@@ -188,32 +188,32 @@ def finish(demo: Demo, before: Any, release: Any, digest: str) -> None:
     expect(rest == release, "what is left to do is not what was approved")
 
     demo.step("The deployment", "All at once. For real, each service brings its own; here stand-in-deploy does it:", "")
-    lines = [f"stand-in-deploy {TO} {each['incoming_fingerprint']}" for each in release]
+    lines = [f"stand-in-deploy {TO} {promotion['incoming_fingerprint']}" for promotion in release]
     show(*(f"  $ {line} &" for line in lines), "  $ wait")
-    show(*(f"  {short(each.strip())}" for each in processes.side_by_side(demo.quietly, lines, len(lines))))
+    show(*(f"  {short(output.strip())}" for output in processes.side_by_side(demo.quietly, lines, len(lines))))
 
     demo.step("Has it landed?", "No snapshot shows it yet:")
     demo.run("APPROVED=~/release.json VERIFY_TIMEOUT=0 make verify", "outcomes", code=2)
     show("", "  The next one does:")
     demo.run(f"kosli snapshot ecs {TO} --clusters prod")
     outcomes = demo.run("APPROVED=~/release.json make verify", "outcomes")
-    expect([each["outcome"] for each in outcomes] == ["landed"] * len(release), "not all have landed")
+    expect([outcome["outcome"] for outcome in outcomes] == ["landed"] * len(release), "not all have landed")
 
     demo.step("The proof", f"{TO} runs the approved fingerprints, nothing is left to promote, and nothing to redo:")
     after = demo.run("make snapshots", "running")
-    wanted = {each["incoming_flow"]: each["incoming_name"] for each in release}
+    wanted = {promotion["incoming_flow"]: promotion["incoming_name"] for promotion in release}
     expect(in_to(after) == {**in_to(before), **wanted}, f"{TO} runs something else")
     expect(demo.run("make promotions", "release") == [], "something is left to promote")
     expect(demo.run("APPROVED=~/release.json make recheck", "release") == [], "something is left to do")
     show("", f"  {TO} runs exactly what was approved.")
 
     demo.step("A downgrade is refused", f"By mistake, the former saver is brought back into {FROM}:")
-    former = next(each["outgoing_fingerprint"] for each in release if each["incoming_flow"] == "saver-ci")
+    former = next(p["outgoing_fingerprint"] for p in release if p["incoming_flow"] == "saver-ci")
     demo.run(f"stand-in-deploy {FROM} {former}")
     demo.run(f"kosli snapshot ecs {FROM} --clusters beta")
     demo.run("make promotions > ~/older.json", "release")
     older = demo.run("scripts/changes.py < ~/older.json", "changes", code=1)
-    expect([each["status"] for each in older] == ["behind"], "not saver-ci alone is older")
+    expect([change["status"] for change in older] == ["behind"], "not saver-ci alone is older")
 
     demo.step("The same for real", *Path(DATA, "for-real.txt").read_text().splitlines())
 

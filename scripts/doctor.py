@@ -38,12 +38,12 @@ class Check(Struct):
 def checks() -> Iterator[Check]:
     """Yield what was found. KosliFailed and Unusable: Kosli cannot be asked, or its answer cannot be read."""
     yield check_cli()
-    known = [each.name for each in ask_for(list[Environment], "list", "environments")]
-    yield Check("organisation", True, f"the token reads {settings().kosli.org}, environments: {len(known)}")
-    found = [check_environment(environment_of(each), known) for each in settings().environments]
-    yield from found
+    names = [environment.name for environment in ask_for(list[Environment], "list", "environments")]
+    yield Check("organisation", True, f"the token reads {settings().kosli.org}, environments: {len(names)}")
+    findings = [check_environment(environment_of(expression), names) for expression in settings().environments]
+    yield from findings
     yield check_flow(settings().release_flow)
-    if all(each.ok for each in found):
+    if all(finding.ok for finding in findings):
         yield from check_sources()
 
 
@@ -57,10 +57,10 @@ def check_cli() -> Check:
     return Check("cli", False, f"{says}: npm ci --prefix kosli brings one ({GUIDE} 2)")
 
 
-def check_environment(name: str, known: list[str]) -> Check:
+def check_environment(name: str, names: list[str]) -> Check:
     """Say whether an environment is there, has a policy, and was recorded."""
-    if name not in known:
-        says = f"{printable(name)} is not there, {nearest(name, known)}: create it ({GUIDE} 3)"
+    if name not in names:
+        says = f"{printable(name)} is not there, {nearest(name, names)}: create it ({GUIDE} 3)"
         return Check("environment", False, f"{says}, or name another one in release.toml")
     environment = ask_for(Environment, "get", "environment", name)
     policies = ", ".join(map(printable, environment.policies or []))
@@ -86,7 +86,7 @@ def check_sources() -> Iterator[Check]:
     """Yield the flows in FROM whose code may not be promoted."""
     document = ask_for(dict[str, Any], "diff", "snapshots", *settings().environments)
     running = read_diff(document, "kosli diff snapshots").running_in_from
-    commits = {each.flow: commit for each in running if each.flow and (commit := commit_of(each))}
+    commits = {artifact.flow: commit for artifact in running if artifact.flow and (commit := commit_of(artifact))}
     against = {flow: cause for flow in sorted(commits) if (cause := cause_in_source(commits[flow]))}
     for flow, cause in against.items():
         yield Check("sources", False, f"{printable(flow)}: {cause}: add its own to release.toml ({GUIDE} 4)")
@@ -106,14 +106,14 @@ def main(argv: list[str]) -> int:
     stop_on_signals()
     first = Check("settings", True, f"{' and '.join(settings().environments)}, holds: {len(read_holds())}")
     try:
-        found = [first, *checks()]
+        findings = [first, *checks()]
     except (KosliFailed, Unusable) as error:
         raise KosliFailed(*error.causes, f"how to come by the CLI and by a token: {GUIDE}s 2 and 3") from None
-    write_json(found)
-    for each in found:
-        if not each.ok:
-            say(f"{each.check}: {each.says}")
-    return 0 if all(each.ok for each in found) else 1
+    write_json(findings)
+    for finding in findings:
+        if not finding.ok:
+            say(f"{finding.check}: {finding.says}")
+    return 0 if all(finding.ok for finding in findings) else 1
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ SUMS = "SHA256SUMS"
 def files(paths: list[str]) -> Iterator[tuple[str, Path]]:
     """Yield the files at some paths, each with its name in the folder."""
     for path in map(Path, paths):
-        below = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
-        for each in below:
-            yield str(each.relative_to(path.parent)), each
+        below = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        for file in below:
+            yield str(file.relative_to(path.parent)), file
 
 
 def main(argv: list[str]) -> int:

@@ -69,23 +69,23 @@ def read_answer(document: Any, answer: Answer, verdict: Verdict) -> None:
     an evaluated policy (unless waived), and no evaluation that says otherwise.
     """
     try:
-        found = typed(document, AssertAnswer, "kosli assert artifact: its answer cannot be read")
+        assertion = typed(document, AssertAnswer, "kosli assert artifact: its answer cannot be read")
     except Unusable as error:
         raise KosliFailed(*map(redacted, error.causes)) from None
-    if found.scope == "flow":
+    if assertion.scope == "flow":
         raise KosliFailed(
             f"kosli assert artifact: it did not look at {verdict.environment}: is there no such environment?"
         )
     asked = {"environment": verdict.environment, "scope": "environment", "fingerprint": verdict.fingerprint}
     for key, wanted in asked.items():
-        value = getattr(found, key)
+        value = getattr(assertion, key)
         if value != wanted and not (key == "fingerprint" and value is None):
             value = printable(redacted(str(value)))
             raise KosliFailed(f"kosli assert artifact: its answer is about the {key} {value}, not {wanted}")
-    evaluations = found.policy_evaluations
-    verdict.policies, verdict.html_url = len(evaluations), redacted(found.html_url or "")
+    evaluations = assertion.policy_evaluations
+    verdict.policies, verdict.html_url = len(evaluations), redacted(assertion.html_url or "")
     reasons = list(reasons_in(evaluations))
-    if not found.compliant:
+    if not assertion.compliant:
         verdict.verdict = "non-compliant"
         verdict.reasons = reasons or ["Kosli says that it is not compliant, and not why"]
     elif answer.code != 0:
@@ -187,8 +187,8 @@ def main(argv: list[str]) -> int:
         for reason in verdict.reasons:
             where = f"{verdict.environment}: {printable(verdict.flow)}: {printable(verdict.name)}"
             say(f"{where}: {verdict.verdict}: {reason}")
-    found = {verdict.verdict for verdict in verdicts}
-    return 1 if "non-compliant" in found else 3 if "error" in found else 0
+    kinds = {verdict.verdict for verdict in verdicts}
+    return 1 if "non-compliant" in kinds else 3 if "error" in kinds else 0
 
 
 if __name__ == "__main__":

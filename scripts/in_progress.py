@@ -19,9 +19,9 @@ def main(argv: list[str]) -> int:
     no_arguments(__doc__, argv)
     diff = read_diff(read_document())
     require_named_environments(diff)
-    found = in_progress(diff)
-    write_json(found)
-    return 1 if found else 0
+    deployments = in_progress(diff)
+    write_json(deployments)
+    return 1 if deployments else 0
 
 
 if __name__ == "__main__":

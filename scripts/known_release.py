@@ -32,8 +32,8 @@ def main(argv: list[str]) -> int:
             raise
         say(f"the trail {trail} cannot be read, and the override passes that: {error.causes[0]}")
         return 0
-    known = [each.user_data.get("digest") for each in attestations if isinstance(each.user_data, dict)]
-    if wanted not in known:
+    digests = [entry.user_data.get("digest") for entry in attestations if isinstance(entry.user_data, dict)]
+    if wanted not in digests:
         raise Refused(f"{printable(path)}: the trail {trail} holds no release with its digest, {wanted}")
     return 0
 

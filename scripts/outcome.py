@@ -22,7 +22,7 @@ from lib.streams import one_file, parse, read_bytes, run, typed, write_json
 
 def landed(approved: list[Promotion], outcomes: list[Outcome]) -> int:
     """Return how many approved promotions have landed."""
-    there = {(each.flow, each.fingerprint) for each in outcomes if each.outcome == "landed"}
+    there = {(outcome.flow, outcome.fingerprint) for outcome in outcomes if outcome.outcome == "landed"}
     return sum((promotion.incoming_flow, promotion.incoming_fingerprint) in there for promotion in approved)
 
 

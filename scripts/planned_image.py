@@ -31,14 +31,14 @@ def planned(module: PlannedModule) -> Iterator[Any]:
 
 def texts(value: Any) -> list[str]:
     """Return every text in a JSON document, but no key."""
-    found, rest = [], [value]
+    strings, rest = [], [value]
     while rest:
         value = rest.pop()
         if isinstance(value, str):
-            found.append(value)
+            strings.append(value)
         elif isinstance(value, dict | list):
             rest += value.values() if isinstance(value, dict) else value
-    return found
+    return strings
 
 
 def main(argv: list[str]) -> int:

@@ -23,16 +23,16 @@ from lib.streams import Refused, Unusable, one_file, printable, read_document, r
 WORKFLOW = ".github/workflows/promote.yml"
 
 
-def check(found: WorkflowRun, number: str, repository: str, branch: str) -> None:
+def check(workflow_run: WorkflowRun, number: str, repository: str, branch: str) -> None:
     """Raise Refused for a run that is not a promotion, dispatched on this branch of this repository."""
-    if str(found.id) != number:
-        raise Refused(f"run {printable(number)}: GitHub answers with run {found.id}")
-    path = found.path.removesuffix(f"@{branch}").removesuffix(f"@refs/heads/{branch}")
+    if str(workflow_run.id) != number:
+        raise Refused(f"run {printable(number)}: GitHub answers with run {workflow_run.id}")
+    path = workflow_run.path.removesuffix(f"@{branch}").removesuffix(f"@refs/heads/{branch}")
     facts = {
         "workflow": (path, WORKFLOW),
-        "event": (found.event, "workflow_dispatch"),
-        "repository": (found.head_repository.full_name if found.head_repository else None, repository),
-        "branch": (found.head_branch, branch),
+        "event": (workflow_run.event, "workflow_dispatch"),
+        "repository": (workflow_run.head_repository.full_name if workflow_run.head_repository else None, repository),
+        "branch": (workflow_run.head_branch, branch),
     }
     wrong = [
         f"run {number}: its {name} is {printable(value)}, not {printable(wanted)}"

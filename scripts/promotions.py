@@ -70,20 +70,20 @@ def promotions(diff: Diff, now: datetime) -> tuple[list[Pair], list[str]]:
         if flows is not None and artifact.flow not in flows:
             continue
         if hold := holds.get(artifact.flow):
-            notes += [f"{place(one, each)}: left out, it is held {printable(sentence(hold))}" for each in group]
+            notes += [f"{place(one, member)}: left out, it is held {printable(sentence(hold))}" for member in group]
             continue
         young = why_young(artifact.most_recent_timestamp, now)
         if young and settings().young == "skip":
-            notes += [f"{place(one, each)}: left out, {young}" for each in group]
+            notes += [f"{place(one, member)}: left out, {young}" for member in group]
             continue
         if settings().unproven == "skip" and (unproven := missing_provenance(artifact)):
-            notes += [f"{place(one, each)}: left out, it has {unproven}" for each in group]
+            notes += [f"{place(one, member)}: left out, it has {unproven}" for member in group]
             continue
         old = next(iter(outgoing.get(match(artifact), [])), None) if artifact.flow else None
         pairs.append(Pair(artifact, commit_of(artifact), old, commit_of(old)))
         speaks_against = (*against.causes(pairs[-1]), *filter(None, [young]))
         causes += [f"{place(one, artifact)}: {cause}" for cause in speaks_against]
-        notes += [f"{place(one, each)}: is the same artifact as {label(artifact)}" for each in group[1:]]
+        notes += [f"{place(one, twin)}: is the same artifact as {label(artifact)}" for twin in group[1:]]
     if causes:
         raise Refused(*causes)
     arriving = {match(artifact) for artifact in diff.incoming if artifact.flow}
@@ -97,10 +97,10 @@ def promotions(diff: Diff, now: datetime) -> tuple[list[Pair], list[str]]:
 
 def causes_of_progress(diff: Diff) -> Iterator[str]:
     """Yield a cause for each deployment in progress."""
-    for found in in_progress(diff):
+    for deployment in in_progress(diff):
         yield (
-            f"{found.environment}: {printable(found.flow)}: a deployment is in progress, wait until it has settled: "
-            f"{listed(found.artifacts)} ({why_never_settled(found.artifacts)})"
+            f"{deployment.environment}: {printable(deployment.flow)}: a deployment is in progress, "
+            f"wait until it has settled: {listed(deployment.artifacts)} ({why_never_settled(deployment.artifacts)})"
         )
 
 
@@ -111,7 +111,7 @@ def causes_of_own_flow(diff: Diff) -> Iterator[str]:
     """
     own = own_flows()
     for snapshot_id, running in ((diff.from_snapshot, diff.running_in_from), (diff.to_snapshot, diff.outgoing)):
-        for artifact in sorted((each for each in running if each.flow in own), key=order):
+        for artifact in sorted((artifact for artifact in running if artifact.flow in own), key=order):
             where = place(environment_of(snapshot_id), artifact)
             yield f"{where}: this is the release's own flow: Kosli shows the wrong one"
 

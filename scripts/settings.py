@@ -17,10 +17,9 @@ def for_make() -> str:
     """Return the list of make help: the settings of release.toml, those of one run, those of make itself."""
     parts = {
         "Settings (make NAME=value, the environment, or the key in release.toml)": [
-            (each.variable, f"{each.help} [{'.'.join(filter(None, (each.table, each.key)))}]")
-            for each in declared(Settings)
+            (s.variable, f"{s.help} [{'.'.join(filter(None, (s.table, s.key)))}]") for s in declared(Settings)
         ],
-        "For one run (make NAME=value, or the environment)": [(each.variable, each.help) for each in declared(ThisRun)],
+        "For one run (make NAME=value, or the environment)": [(s.variable, s.help) for s in declared(ThisRun)],
         "For make itself": list(FOR_MAKE.items()),
     }
     return "".join(
@@ -35,14 +34,11 @@ def main(argv: list[str]) -> int:
     if arguments.parse_args(argv).help_for_make:
         write(for_make().encode())
         return 0
-    found = msgspec.to_builtins(settings())
-    values = {
-        each.variable: found[each.table][each.key] if each.table else found[each.key] for each in declared(Settings)
-    }
+    document = msgspec.to_builtins(settings())
+    values = {name: document[table][key] if table else document[key] for table, key, name, *_ in declared(Settings)}
     values["FROM_ENV"], values["TO_ENV"] = settings().environments
     write_json(
-        values
-        | msgspec.to_builtins({each.variable: getattr(this_run(), each.variable.lower()) for each in declared(ThisRun)})
+        values | msgspec.to_builtins({s.variable: getattr(this_run(), s.variable.lower()) for s in declared(ThisRun)})
     )
     return 0
 

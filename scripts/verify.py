@@ -37,7 +37,7 @@ def outcomes(approved: list[Promotion], diff: Diff, seconds: float) -> list[Outc
     match = matcher()
     runs_in_to = by_key(diff.running_in_to, match)
     all_in_to = {artifact.fingerprint for artifact in diff.running_in_to}
-    found = []
+    seen = []
     for promotion in approved:
         running = runs_in_to.get(match(promotion.incoming), [])
         ended = outcome(promotion, running)
@@ -45,8 +45,8 @@ def outcomes(approved: list[Promotion], diff: Diff, seconds: float) -> list[Outc
             ended = "not landed"
         fingerprints = sorted(artifact.fingerprint for artifact in running)
         facts = (promotion.incoming_flow, promotion.incoming_fingerprint)
-        found.append(Outcome(*facts, ended, fingerprints, diff.to_snapshot, round(seconds, 1)))
-    return found
+        seen.append(Outcome(*facts, ended, fingerprints, diff.to_snapshot, round(seconds, 1)))
+    return seen
 
 
 def outcome(promotion: Promotion, running: list[Artifact]) -> Ending:
@@ -74,7 +74,7 @@ def looks(
                 raise KosliFailed("; ".join(old))
             known = keep_seconds(outcomes(approved, diff, time.monotonic() - start), known)
             yield known, ""
-            if all(each.outcome == "landed" for each in known):
+            if all(outcome.outcome == "landed" for outcome in known):
                 return
         except KosliFailed as error:
             yield known, error.causes[0]
@@ -97,11 +97,11 @@ def ask_for_diff(environments: tuple[str, str], rest: float) -> Diff:
 
 def keep_seconds(seen: list[Outcome], known: Iterable[Outcome]) -> list[Outcome]:
     """Return outcomes; one that has not changed keeps the time when it was first seen."""
-    before = {(each.fingerprint, each.outcome, *each.running): each.seconds for each in known}
-    keys = [(each.fingerprint, each.outcome, *each.running) for each in seen]
+    before = {(outcome.fingerprint, outcome.outcome, *outcome.running): outcome.seconds for outcome in known}
+    keys = [(outcome.fingerprint, outcome.outcome, *outcome.running) for outcome in seen]
     return [
-        msgspec.structs.replace(each, seconds=before.get(key, each.seconds))
-        for each, key in zip(seen, keys, strict=True)
+        msgspec.structs.replace(outcome, seconds=before.get(key, outcome.seconds))
+        for outcome, key in zip(seen, keys, strict=True)
     ]
 
 
@@ -109,7 +109,7 @@ def progress(known: list[Outcome], trouble: str) -> str:
     """Return where things stand, in a line."""
     if trouble:
         return f"no verdict yet: {trouble}"
-    waiting = [f"{printable(each.flow)}: {each.outcome}" for each in known if each.outcome != "landed"]
+    waiting = [f"{printable(outcome.flow)}: {outcome.outcome}" for outcome in known if outcome.outcome != "landed"]
     return f"{len(known) - len(waiting)} of {len(known)} landed{'; ' if waiting else ''}{', '.join(waiting)}"
 
 
@@ -129,7 +129,7 @@ def main(argv: list[str]) -> int:
         for known, trouble in looks(approved, (one, other), interval, timeout) if approved else ():
             before, line = line, progress(known, trouble)
             if not bar.disable and not trouble:
-                bar.update(sum(each.outcome == "landed" for each in known) - bar.n)
+                bar.update(sum(outcome.outcome == "landed" for outcome in known) - bar.n)
             elif line != before:
                 say(line)
     except KeyboardInterrupt as stop:
@@ -141,7 +141,7 @@ def main(argv: list[str]) -> int:
         say("stopped before the first answer")
         return stopped
     write_json(known)
-    return stopped or int(any(each.outcome != "landed" for each in known))
+    return stopped or int(any(outcome.outcome != "landed" for outcome in known))
 
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ def read_changes(release: list[Promotion]) -> list[Change] | None:
     raw = read_bytes(path) if path else b""
     if not raw.strip():
         return None
-    found = typed(parse(raw, printable(path)), list[Change], f"{printable(path)} is no list of changes")
-    if [(change.flow, change.repository) for change in found] != [
+    changes = typed(parse(raw, printable(path)), list[Change], f"{printable(path)} is no list of changes")
+    if [(change.flow, change.repository) for change in changes] != [
         (promotion.incoming_flow, promotion.incoming_repo_url) for promotion in release
     ]:
         raise Unusable(f"{printable(path)}: the changes are of another release")
-    return found
+    return changes
 
 
 def is_too_old(promotion: Promotion, change: Change) -> bool:
@@ -30,9 +30,9 @@ def is_too_old(promotion: Promotion, change: Change) -> bool:
     return change.status in ("behind", "diverged") and promotion.incoming_flow not in settings().allow_older
 
 
-def causes(release: list[Promotion], found: list[Change]) -> Iterator[str]:
+def causes(release: list[Promotion], changes: list[Change]) -> Iterator[str]:
     """Yield what speaks against each promotion. Whoever asks knows whether it is a rollback, which is never refused."""
-    for promotion, change in zip(release, found, strict=True):
+    for promotion, change in zip(release, changes, strict=True):
         where = f"{environment_of(promotion.incoming_snapshot_id)}: {printable(change.flow)}"
         older = f"(ALLOW_OLDER={printable(change.flow)} allows it)"
         if is_too_old(promotion, change):

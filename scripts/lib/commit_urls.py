@@ -125,10 +125,10 @@ def address(url: str) -> str:
     Only the case of ASCII letters says nothing: beyond them, the small form of one letter can be another letter.
     """
     host_and_path = url.rpartition("://")[2].encode(errors="surrogatepass")
-    known = unquote_to_bytes(host_and_path).lower().decode(errors="backslashreplace")
+    decoded = unquote_to_bytes(host_and_path).lower().decode(errors="backslashreplace")
     # The older host of Azure DevOps shows the same repositories.
-    older = _VISUAL_STUDIO(known)
-    return f"dev.azure.com/{older[1]}{known[older.end() :]}" if older else known
+    older = _VISUAL_STUDIO(decoded)
+    return f"dev.azure.com/{older[1]}{decoded[older.end() :]}" if older else decoded
 
 
 @cache
@@ -156,8 +156,8 @@ def _repository(head: str) -> Repository | None:
     last = -2 if segments[-1] in ("-", "browse") and len(segments) > 2 else -1
     segments[last] = segments[last].removesuffix(".git") or segments[last]
     reported = _Reported(scheme, host, segments)
-    found = next(filter(None, (read(reported) for read in readers)), None)
-    return found if found and _KNOWN_HOSTS.get(host, found.provider) == found.provider else None
+    repository = next(filter(None, (read(reported) for read in readers)), None)
+    return repository if repository and _KNOWN_HOSTS.get(host, repository.provider) == repository.provider else None
 
 
 def _azure(reported: _Reported) -> Repository | None:
@@ -241,8 +241,8 @@ def _one_commit(reported: _Reported) -> Repository | None:
     provider = _KNOWN_HOSTS.get(host) or ("github" if len(segments) == 2 else "other")
     if provider not in ("github", "other") or (provider == "github" and len(segments) != 2):
         return None
-    found = _of(reported, provider, "/commit/{sha}", "/compare/{old}...{new}")
-    return found._replace(raw=f"https://raw.githubusercontent.com/{found.path}") if host == "github.com" else found
+    repo = _of(reported, provider, "/commit/{sha}", "/compare/{old}...{new}")
+    return repo._replace(raw=f"https://raw.githubusercontent.com/{repo.path}") if host == "github.com" else repo
 
 
 def _of(reported: _Reported, provider: str, commit: str, compare: str, raw: str = "") -> Repository:

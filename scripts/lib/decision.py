@@ -25,13 +25,13 @@ class Total(NamedTuple):
     at_least: bool
 
 
-def total(found: list[Change]) -> Total:
+def total(changes: list[Change]) -> Total:
     """Return how many commits by how many people come in. Two services of one repository share theirs."""
-    listed = {(change.repository, commit.sha): commit.author for change in found for commit in change.commits}
+    listed = {(change.repository, commit.sha): commit.author for change in changes for commit in change.commits}
     rest: dict[str, int] = {}
-    for change in found:
+    for change in changes:
         rest[change.repository] = max(rest.get(change.repository, 0), change.ahead - len(change.commits))
-    unknown = sum(change.status == "unknown" for change in found)
+    unknown = sum(change.status == "unknown" for change in changes)
     return Total(len(listed) + sum(rest.values()), len(set(listed.values())), unknown, any(rest.values()))
 
 

@@ -148,7 +148,7 @@ def commit(sha: str, time: str, author: str, committer: str, message: str) -> Lo
 def pull_request(subject: str, message: str) -> str:
     """Return the pull request that a commit's message names, as its host writes it: #12 or !12; "" for none."""
     for search, sign in _PULL_REQUESTS:
-        if found := search(subject):
-            return sign + found[1]
-    found = _MERGE_REQUEST(message.strip()[-LONGEST_SUBJECT:])
-    return f"!{found[1]}" if found else ""
+        if match := search(subject):
+            return sign + match[1]
+    match = _MERGE_REQUEST(message.strip()[-LONGEST_SUBJECT:])
+    return f"!{match[1]}" if match else ""

@@ -48,17 +48,17 @@ class Inputs(NamedTuple):
 
     def evidence(self) -> list[list[Verdict | None]]:
         """Return for each promotion its verdict in each place, None where there is none. Of several, the worst."""
-        found: dict[tuple[str, str], Verdict] = {}
+        worst: dict[tuple[str, str], Verdict] = {}
         for verdict in self.verdicts or ():
             key = verdict.fingerprint, verdict.environment
-            if key not in found or word_of(found[key]) == "compliant":
-                found[key] = verdict
-        return [[found.get((p.incoming_fingerprint, place)) for place in self.places()] for p in self.release]
+            if key not in worst or word_of(worst[key]) == "compliant":
+                worst[key] = verdict
+        return [[worst.get((p.incoming_fingerprint, place)) for place in self.places()] for p in self.release]
 
     def ends(self) -> list[Outcome | None]:
         """Return for each promotion its outcome, None where there is none."""
-        found = {outcome.fingerprint: outcome for outcome in self.outcomes or ()}
-        return [found.get(promotion.incoming_fingerprint) for promotion in self.release]
+        outcomes = {outcome.fingerprint: outcome for outcome in self.outcomes or ()}
+        return [outcomes.get(promotion.incoming_fingerprint) for promotion in self.release]
 
     def running(self) -> list[list[Artifact]]:
         """Return what TO runs of each promotion's service: as the diff has it, or without one as the release has it."""
@@ -138,10 +138,10 @@ def names(artifacts: Iterable[Artifact]) -> list[str]:
 
     The flow decides what replaces what; anybody can give an image the name of another service.
     """
-    found = [(service(artifact), artifact.flow) for artifact in artifacts]
-    times = Counter(name for name, _ in set(found))
-    known = [times[name] == 1 and (flow == name or flow.startswith(f"{name}-")) for name, flow in found]
-    return [f"{n} ({short(f)})" if f and not k else n for (n, f), k in zip(found, known, strict=True)]
+    services = [(service(artifact), artifact.flow) for artifact in artifacts]
+    times = Counter(name for name, _ in set(services))
+    clear = [times[name] == 1 and (flow == name or flow.startswith(f"{name}-")) for name, flow in services]
+    return [f"{n} ({short(f)})" if f and not c else n for (n, f), c in zip(services, clear, strict=True)]
 
 
 def some(artifacts: list[Artifact], most: int = 3) -> str:
@@ -156,7 +156,7 @@ def has_marks(inputs: Inputs) -> bool:
     if inputs.diff:
         artifacts += [*inputs.diff.running_in_from, *inputs.diff.running_in_to]
     shown = [service(a) + short(a.flow) + registry(a) for a in artifacts] + list(map(repository, inputs.release))
-    return any(NOT_ASCII in each for each in shown)
+    return any(NOT_ASCII in text for text in shown)
 
 
 def read_inputs() -> Inputs:
@@ -193,7 +193,7 @@ def files(path: str) -> list[str]:
     """Return a file, or all .json files of a folder, by name."""
     if not os.path.isdir(path):
         return [path] if path else []
-    below = (os.path.join(folder, name) for folder, _, found in os.walk(path) for name in found)
+    below = (os.path.join(folder, name) for folder, _, filenames in os.walk(path) for name in filenames)
     return sorted(name for name in below if name.endswith(".json"))
 
 

@@ -108,7 +108,7 @@ def cli_version() -> tuple[str, tuple[int, ...]]:
         raise failure(answer)
     text = redacted(answer.stdout.decode("utf-8", "replace"))
     # Some versions put a prefix before it.
-    versions = [tuple(map(int, found.groups())) for found in map(_version, text.split()) if found]
+    versions = [tuple(map(int, match.groups())) for match in map(_version, text.split()) if match]
     return printable(text.strip()), min(versions, default=())
 
 
@@ -198,17 +198,17 @@ def missing_in_trail(wanted: list[Told]) -> list[Told]:
         if dot and (artifact not in artifacts or not same_artifact(artifact, told)):
             return False
         statuses = artifacts[artifact].attestations_statuses if dot else status.attestations_statuses
-        found = [each for each in statuses or () if each.attestation_name == name and each.status == "COMPLETE"]
+        held = [entry for entry in statuses or () if entry.attestation_name == name and entry.status == "COMPLETE"]
         if told.facts.compliant is not None:
-            found = [each for each in found if each.is_compliant == told.facts.compliant]
-        return bool(found) and all(has_data(told, data) for flag, data in told.documents if flag == "--user-data")
+            held = [entry for entry in held if entry.is_compliant == told.facts.compliant]
+        return bool(held) and all(has_data(told, data) for flag, data in told.documents if flag == "--user-data")
 
     def same_artifact(name: str, told: Told) -> bool:
         return artifacts[name].artifact_fingerprint == told.facts.fingerprint
 
     def has_data(told: Told, data: Any) -> bool:
-        known = read_attestations(told.facts.flow, told.facts.trail, told.facts.name)
-        return parse(to_json(data), "its data") in [each.user_data for each in known]
+        attestations = read_attestations(told.facts.flow, told.facts.trail, told.facts.name)
+        return parse(to_json(data), "its data") in [attestation.user_data for attestation in attestations]
 
     return [told for told in wanted if not is_there(told)]
 

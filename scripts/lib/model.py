@@ -30,8 +30,8 @@ class Extensible(Struct, dict=True):
     @property
     def fields(self) -> dict[str, Any]:
         """Return the whole JSON object."""
-        found: dict[str, Any] = self.__dict__["fields"]
-        return found
+        fields: dict[str, Any] = self.__dict__["fields"]
+        return fields
 
     @fields.setter
     def fields(self, fields: dict[str, Any]) -> None:

@@ -34,10 +34,10 @@ def markdown() -> str:
     """Return the page of what stdin and the settings name as Markdown: as much of each list as fits."""
     inputs = read_inputs()
     for most in (1000, 300, 100, 30, 10):
-        found = _render("page.md.j2", inputs, most)
-        if len(found.encode()) <= LARGEST_SUMMARY:
+        text = _render("page.md.j2", inputs, most)
+        if len(text.encode()) <= LARGEST_SUMMARY:
             break
-    return found
+    return text
 
 
 def html() -> str:
@@ -72,7 +72,7 @@ def coded(value: object) -> Markup:
     if isinstance(value, Markup):
         return value
     text = shown(value).translate(_CODED)
-    return Markup(_meaningful.sub(lambda found: f"{found[0][:-1]}&#{ord(found[0][-1])};", text))
+    return Markup(_meaningful.sub(lambda match: f"{match[0][:-1]}&#{ord(match[0][-1])};", text))
 
 
 def identifier(value: str) -> Markup:

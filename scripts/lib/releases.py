@@ -95,8 +95,8 @@ def read_release(document: Any, source: str = "stdin") -> list[Promotion]:
         if isinstance(fields, dict):
             for key, value in derive(fields).items():
                 if fields.setdefault(key, value) != value:
-                    found = printable(fields[key])
-                    causes.append(f"{source}: [{index}].{key}: {found} does not follow from the commit URLs: {value}")
+                    given = printable(fields[key])
+                    causes.append(f"{source}: [{index}].{key}: {given} does not follow from the commit URLs: {value}")
     release = typed(document, list[Promotion], f"{source} is not a release")
     if causes:
         raise Unusable(*causes)
@@ -162,9 +162,9 @@ def is_rollback(release: list[Promotion], to: str) -> bool:
 
 def require_environments(release: list[Promotion], *environments: str) -> None:
     """Raise Unusable for a release of other environments than these. A rollback is of the same two."""
-    found = {environment_of(s) for p in release for s in (p.incoming_snapshot_id, p.outgoing_snapshot_id)} - {""}
-    if not found.issubset(environments):
-        raise Unusable(f"the release is of {' and '.join(sorted(found))}, not of {' and '.join(environments)}")
+    named = {environment_of(s) for p in release for s in (p.incoming_snapshot_id, p.outgoing_snapshot_id)} - {""}
+    if not named.issubset(environments):
+        raise Unusable(f"the release is of {' and '.join(sorted(named))}, not of {' and '.join(environments)}")
 
 
 def too_old(release: list[Promotion], from_snapshot: str, to_snapshot: str) -> list[str]:
@@ -172,7 +172,7 @@ def too_old(release: list[Promotion], from_snapshot: str, to_snapshot: str) -> l
 
     What a rollback brings back ran in TO when the release was found, so only a later recording can say that it is back.
     """
-    found = []
+    causes = []
     for snapshot_id in (from_snapshot, to_snapshot):
         environment, _, number = snapshot_id.rpartition("#")
         needed = [
@@ -182,8 +182,8 @@ def too_old(release: list[Promotion], from_snapshot: str, to_snapshot: str) -> l
             if environment_of(old) == environment
         ]
         if int(number) < max(needed, default=0):
-            found.append(f"{snapshot_id} is too old for this release: wait for {environment}#{max(needed)} or later")
-    return found
+            causes.append(f"{snapshot_id} is too old for this release: wait for {environment}#{max(needed)} or later")
+    return causes
 
 
 def snapshot_url(snapshot_id: str) -> str:

@@ -37,20 +37,20 @@ def read_diff(document: Any, source: str = "stdin") -> Diff:
      "changed":     {"artifacts": [A, ...]},                                    runs in both, in another number
      "not-changed": {"artifacts": [A, ...]}}                                    runs in both
     """
-    found = typed(document, DiffDocument, f"{source} is not a diff of two snapshots")
+    diff = typed(document, DiffDocument, f"{source} is not a diff of two snapshots")
     parts: dict[str, Running] = {
-        "snappish1": found.snappish1,
-        "snappish2": found.snappish2,
-        "changed": found.changed,
-        "not-changed": found.not_changed,
+        "snappish1": diff.snappish1,
+        "snappish2": diff.snappish2,
+        "changed": diff.changed,
+        "not-changed": diff.not_changed,
     }
     for name, part in parts.items():
         for artifact, fields in zip(part.artifacts, document[name]["artifacts"], strict=True):
             artifact.fields = fields
     lists = {name: {"artifacts": part.artifacts} for name, part in parts.items()}
     return Diff(
-        found.snappish1.snapshot_id,
-        found.snappish2.snapshot_id,
+        diff.snappish1.snapshot_id,
+        diff.snappish2.snapshot_id,
         select("incoming", lists),
         select("outgoing", lists),
         select("running-in-from", lists),
@@ -68,11 +68,11 @@ def environment_of(snapshot_id: str) -> str:
 
 def require_diff_of(diff: Diff, wanted: Iterable[str]) -> None:
     """Raise Refused for a diff of other environments than these two; "" stands for one that nobody named."""
-    found = (environment_of(diff.from_snapshot), environment_of(diff.to_snapshot))
-    for name, one, expression in zip(("FROM", "TO"), found, wanted, strict=True):
+    environments = (environment_of(diff.from_snapshot), environment_of(diff.to_snapshot))
+    for name, one, expression in zip(("FROM", "TO"), environments, wanted, strict=True):
         if expression and environment_of(expression) != one:
             raise Refused(
-                f"the diff is of {' and '.join(found)}, and {name} is {printable(environment_of(expression))}"
+                f"the diff is of {' and '.join(environments)}, and {name} is {printable(environment_of(expression))}"
             )
 
 
@@ -135,13 +135,13 @@ def in_progress(diff: Diff) -> list[Deployment]:
     Artifacts without a flow have nothing in common with each other.
     """
     match = matcher()
-    found = []
+    deployments = []
     for snapshot_id, running in (
         (diff.from_snapshot, diff.running_in_from),
         (diff.to_snapshot, diff.running_in_to),
     ):
         groups = by_key((artifact for artifact in running if artifact.flow), match)
-        deployments = [
+        unsettled = [
             Deployment(
                 environment_of(snapshot_id),
                 snapshot_id,
@@ -151,8 +151,8 @@ def in_progress(diff: Diff) -> list[Deployment]:
             for group in groups.values()
             if len(group) > 1 and len({artifact.fingerprint or artifact.name for artifact in group}) > 1
         ]
-        found += sorted(deployments, key=lambda deployment: (deployment.flow, deployment.artifacts[0].name))
-    return found
+        deployments += sorted(unsettled, key=lambda deployment: (deployment.flow, deployment.artifacts[0].name))
+    return deployments
 
 
 def why_never_settled(artifacts: Sequence[Named]) -> str:

@@ -220,19 +220,19 @@ def variable(name: str) -> str:
 
 def declared(kind: type[Struct], table: str = "") -> list[Setting]:
     """Return the settings that a record declares, those of its tables behind its own."""
-    found, tables = [], []
-    for each in msgspec.structs.fields(kind):
-        if isinstance(each.type, type) and issubclass(each.type, Struct):
-            tables += declared(each.type, each.encode_name)
+    own, tables = [], []
+    for member in msgspec.structs.fields(kind):
+        if isinstance(member.type, type) and issubclass(member.type, Struct):
+            tables += declared(member.type, member.encode_name)
             continue
-        if get_origin(each.type) is not Annotated:
+        if get_origin(member.type) is not Annotated:
             continue  # the tables of [record.NAME], which have no variables
-        meta = get_args(each.type)[1]
-        key = "" if kind is ThisRun else each.encode_name
-        name = (meta.extra or {}).get("variable") or "_".join(filter(None, (table, each.encode_name))).upper()
-        default = each.default if each.default is not msgspec.NODEFAULT else each.default_factory()
-        found.append(Setting(table, key, name, each.type, default, meta.description))
-    return found + tables
+        meta = get_args(member.type)[1]
+        key = "" if kind is ThisRun else member.encode_name
+        name = (meta.extra or {}).get("variable") or "_".join(filter(None, (table, member.encode_name))).upper()
+        default = member.default if member.default is not msgspec.NODEFAULT else member.default_factory()
+        own.append(Setting(table, key, name, member.type, default, meta.description))
+    return own + tables
 
 
 @cache
@@ -244,24 +244,24 @@ def settings() -> Settings:
     causes = unknown_keys(document, os.path.basename(path))
     if causes:
         raise Unusable(*causes)
-    for each in declared(Settings):
-        if value := variable(each.variable):
-            table = document.setdefault(each.table, {}) if each.table else document
+    for setting in declared(Settings):
+        if value := variable(setting.variable):
+            table = document.setdefault(setting.table, {}) if setting.table else document
             if isinstance(table, dict):
-                table[each.key] = read_value(each, value)
+                table[setting.key] = read_value(setting, value)
     try:
-        found = msgspec.convert(document, Settings)
+        values = msgspec.convert(document, Settings)
     except msgspec.ValidationError as error:
         raise Unusable(f"{os.path.basename(path)}: {misfit(error)}") from None
-    check(found)
-    return found
+    check(values)
+    return values
 
 
 @cache
 def this_run() -> ThisRun:
     """Return what this run was given. Raises Unusable for a wrong value."""
     refuse_unknown_names()
-    values = {e.variable.lower(): read_value(e, v) for e in declared(ThisRun) if (v := variable(e.variable))}
+    values = {s.variable.lower(): read_value(s, v) for s in declared(ThisRun) if (v := variable(s.variable))}
     return msgspec.convert(values, ThisRun)
 
 
@@ -293,8 +293,8 @@ def read_toml(path: str) -> dict[str, Any]:
 
 def unknown_keys(document: dict[str, Any], file: str) -> list[str]:
     """Return a line for each key that is no setting, with the nearest one."""
-    keys = [f"{each.table}.{each.key}" if each.table else each.key for each in declared(Settings)]
-    tables: dict[str, Any] = {each.table: document.get(each.table) for each in declared(Settings) if each.table}
+    keys = [f"{table}.{key}" if table else key for table, key, *_ in declared(Settings)]
+    tables: dict[str, Any] = {table: document.get(table) for table, *_ in declared(Settings) if table}
     keys += [f"record.{name}.{key}" for name in document.get("record", {}) for key in Record.__struct_fields__]
     written = [key for key in document if key not in (*tables, "record")]
     for name, inner in (document.get("record") or {}).items():
@@ -317,21 +317,21 @@ def refuse_unknown_names() -> None:
 
     `make promotions FLOW=search-ci` must not promote everything.
     """
-    known = {e.variable: e.help for e in (*declared(Settings), *declared(ThisRun))} | FOR_MAKE
+    names = {setting.variable: setting.help for setting in (*declared(Settings), *declared(ThisRun))} | FOR_MAKE
     causes = [
-        f"make {printable(name)}=...: no target reads it; {nearest(name, list(known))}"
+        f"make {printable(name)}=...: no target reads it; {nearest(name, list(names))}"
         for name in variable("NAMES_GIVEN_TO_MAKE").split()
-        if name not in known and not name.startswith(("KOSLI_", "GITHUB_"))
+        if name not in names and not name.startswith(("KOSLI_", "GITHUB_"))
     ]
     if causes:
         raise Unusable(*causes)
-    _note_near_misses(frozenset(known))
+    _note_near_misses(frozenset(names))
 
 
 @cache
-def _note_near_misses(known: frozenset[str]) -> None:
-    for name in sorted(set(os.environ) - known):
-        for setting in known:
+def _note_near_misses(names: frozenset[str]) -> None:
+    for name in sorted(set(os.environ) - names):
+        for setting in names:
             if len(setting) > 3 and abs(len(name) - len(setting)) < 2 and _one_letter_away(name, setting):
                 say(f"the variable {printable(name)} is no setting; is {setting} meant?")
 
@@ -351,39 +351,39 @@ def seconds(duration: str) -> int:
 
 def nearest(name: str, names: list[str]) -> str:
     """Return what a misspelt name may have meant, for a message."""
-    by_lower = {each.lower(): each for each in names}
+    by_lower = {spelling.lower(): spelling for spelling in names}
     close = difflib.get_close_matches(name.lower(), by_lower, 3, 0.5)
-    return f"nearest: {', '.join(printable(by_lower[each]) for each in close) or 'none'}"
+    return f"nearest: {', '.join(printable(by_lower[lower]) for lower in close) or 'none'}"
 
 
-def check(found: Settings) -> None:
+def check(values: Settings) -> None:
     """Raise Unusable for values that no type can tell."""
     causes = [
         f"kosli.host: {printable(host)}: the API token is sent to https, or to this machine, and nowhere else"
-        for host in hosts(found)
+        for host in hosts(values)
         if not (_HTTPS(host) or _LOOPBACK(host))
     ]
-    if not re.fullmatch(r"[A-Za-z0-9._, -]*", found.kosli.org):
-        causes.append(f"kosli.org: {printable(found.kosli.org)} is no name of an organisation")
-    if not _NAME(found.release_flow):
-        causes.append(f"release_flow: {printable(found.release_flow)} is no name that Kosli takes")
+    if not re.fullmatch(r"[A-Za-z0-9._, -]*", values.kosli.org):
+        causes.append(f"kosli.org: {printable(values.kosli.org)} is no name of an organisation")
+    if not _NAME(values.release_flow):
+        causes.append(f"release_flow: {printable(values.release_flow)} is no name that Kosli takes")
     causes += [
         f"{key}: {printable(name)} is no environment: the CLI would take it for a flag"
-        for key, name in zip(("from", "to"), found.environments, strict=True)
+        for key, name in zip(("from", "to"), values.environments, strict=True)
         if name.startswith("-")
     ]
     causes += [
         f"sources: {printable(source)} is not the beginning of a repository's https URL"
-        for source in found.sources
+        for source in values.sources
         if not _HTTPS(source)
     ]
     if causes:
         raise Unusable(*causes)
 
 
-def hosts(found: Settings) -> list[str]:
+def hosts(values: Settings) -> list[str]:
     """Return Kosli's hosts: the CLI takes several, separated by commas, and answers from the first."""
-    return [host.strip().rstrip("/") for host in found.kosli.host.split(",")]
+    return [host.strip().rstrip("/") for host in values.kosli.host.split(",")]
 
 
 def resource_name(name: str, value: str) -> str:

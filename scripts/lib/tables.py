@@ -47,8 +47,8 @@ def outcomes(inputs: Inputs, most: int) -> Table:
     rows: list[list[Line]] = []
     for promotion, outcome in zip(inputs.release[:most], inputs.ends(), strict=False):
         new, word = promotion.incoming, outcome.outcome if outcome else "not known"
-        known = {a.fingerprint: version(a) for a in (new, promotion.outgoing)}
-        running: Line = [known.get(each) or Code(each[:12]) for each in outcome.running[:10]] if outcome else []
+        codes = {a.fingerprint: version(a) for a in (new, promotion.outgoing)}
+        running: Line = [codes.get(digest) or Code(digest[:12]) for digest in outcome.running[:10]] if outcome else []
         now: Line = ["as approved"] if word == "landed" else running or ["nothing of it" if outcome else "not known"]
         rows.append([[service(new)], [short(new.flow)], [version(new)], [Mark(KINDS.get(word, "doubtful"), word)], now])
     heads = ["service", "flow", "approved", "outcome", "what runs now"]

@@ -67,25 +67,25 @@ def page(inputs: Inputs, most: int) -> Page:
     release, diff, to, changing = inputs.release, inputs.diff, inputs.environments[1], inputs.changing()
     facts: dict[str, Line] = {"Compared": snapshots(inputs)} if diff or release else {}
     table = promotions(inputs, most) if release else None
-    found = Page(Mark("", f"Nothing to promote into {to}"), facts=facts, table=table, not_ascii=has_marks(inputs))
-    found.sections, found.drawing = objections(inputs, most), drawing(inputs._replace(release=changing))
+    view = Page(Mark("", f"Nothing to promote into {to}"), facts=facts, table=table, not_ascii=has_marks(inputs))
+    view.sections, view.drawing = objections(inputs, most), drawing(inputs._replace(release=changing))
     if inputs.refused:
         causes = [re.sub(r"^[a-z_]+\.py: ", "", line) for line in inputs.refused]
         more = "more " if len(changing) < len(release) else ""
-        found.title = Mark("refused", f"Refused: nothing {more}is promoted into {to}")
-        found.reasons = section("", [[cause] for cause in causes[:most]], len(causes))
-        found.drawing = drawing(inputs._replace(release=[]))
-        return found
-    found.folded = what_is_left(inputs, most)
+        view.title = Mark("refused", f"Refused: nothing {more}is promoted into {to}")
+        view.reasons = section("", [[cause] for cause in causes[:most]], len(causes))
+        view.drawing = drawing(inputs._replace(release=[]))
+        return view
+    view.folded = what_is_left(inputs, most)
     if release:
         total = len(set(map(service_key(), (*diff.running_in_from, *diff.running_in_to) if diff else ())))
         count = f"{len(changing)} of {total}" if total else f"{len(changing)}"
         title = f"{count} {'service' if (total or len(changing)) == 1 else 'services'} will change in {to}"
-        found.title = Mark("rollback", f"Rollback: {title}") if inputs.is_rollback else Mark("", title)
-        found.sentence = what_changes(inputs)
-        found.facts = {**to_decide_on(inputs), **facts, **answers(inputs, len(changing))}
-        found.folded += [] if inputs.is_rollback else the_rollback(release, most)
-    return found
+        view.title = Mark("rollback", f"Rollback: {title}") if inputs.is_rollback else Mark("", title)
+        view.sentence = what_changes(inputs)
+        view.facts = {**to_decide_on(inputs), **facts, **answers(inputs, len(changing))}
+        view.folded += [] if inputs.is_rollback else the_rollback(release, most)
+    return view
 
 
 def to_decide_on(inputs: Inputs) -> dict[str, Line]:
@@ -128,7 +128,7 @@ def answers(inputs: Inputs, count: int) -> dict[str, Line]:
 
 def objections(inputs: Inputs, most: int) -> list[Section]:
     """Return what speaks against the release: each reason of each verdict that is no good, and what has changed."""
-    found = [
+    reasons = [
         (promotion.incoming, f"{asked(place, inputs)}: {word_of(verdict)}", mark_of(verdict).kind, reason)
         for promotion, verdicts in zip(inputs.release, inputs.evidence(), strict=True)
         for place, verdict in zip(inputs.places(), verdicts, strict=True)
@@ -137,13 +137,13 @@ def objections(inputs: Inputs, most: int) -> list[Section]:
     ]
     lines: list[Line] = [
         [Mark(kind, f"{name} {what}"), f"because {reason}" if reason else "(no reason was kept)"]
-        for name, (_, what, kind, reason) in zip(names(a for a, *_ in found[:most]), found, strict=False)
+        for name, (_, what, kind, reason) in zip(names(a for a, *_ in reasons[:most]), reasons, strict=False)
     ]
     against = [] if inputs.is_rollback or not inputs.changes else list(causes(inputs.release, inputs.changes))
     said = " ".join(inputs.refused or [])
     more: list[Line] = [[Mark("bad", short(cause, 500))] for cause in against if cause not in said]
     lines = [*more[:most], *lines]
-    return [section("What speaks against it", lines, len(more) + len(found))] if lines else []
+    return [section("What speaks against it", lines, len(more) + len(reasons))] if lines else []
 
 
 def ended(inputs: Inputs, most: int) -> Page:
@@ -154,7 +154,7 @@ def ended(inputs: Inputs, most: int) -> Page:
     if release and not inputs.outcomes:
         title = Mark("bad", f"Not known what {to} runs: Kosli gave no answer")
     seen = dict.fromkeys(outcome.snapshot_id for outcome in inputs.outcomes or () if outcome.snapshot_id)
-    facts: dict[str, Line] = {"Seen in": [snapshot(each) for each in list(seen)[:3]]} if seen else {}
+    facts: dict[str, Line] = {"Seen in": [snapshot(snapshot_id) for snapshot_id in list(seen)[:3]]} if seen else {}
     workflow = "rollback" if inputs.is_rollback else "promote"
     again = f"re-run the job approve, or start the workflow {workflow} anew; both ask again, and leave what has landed"
     number = ", ".join(filter(None, ("the number of this run", variable("GITHUB_RUN_ID"))))
@@ -176,18 +176,18 @@ def what_is_left(inputs: Inputs, most: int) -> list[Section]:
         instead: Line = [f"while {to} keeps", version(kept[key(artifact)])] if key(artifact) in kept else []
         out.append([name, version(artifact), f"waits because {why_left_out(artifact, inputs.now)}", *instead])
     retired = [artifact for artifact in staying if key(artifact) not in coming]
-    found = [section("Left out", out, len(waiting))]
+    sections = [section("Left out", out, len(waiting))]
     for title, artifacts in ((f"Retired in {one}, still in {to}", retired), ("Stays as it is", both)):
         lines: list[Line] = [[n, version(a)] for n, a in zip(names(artifacts[:most]), artifacts, strict=False)]
-        found.append(section(title, lines, len(artifacts)))
-    return [each for each in found if each.lines]
+        sections.append(section(title, lines, len(artifacts)))
+    return [part for part in sections if part.lines]
 
 
 def the_rollback(release: list[Promotion], most: int) -> list[Section]:
     """Return what a rollback of this release would do, before anybody approves it: first what it cannot undo."""
-    found = sorted(release, key=lambda p: not why_no_rollback(p.outgoing, p.is_first))[:most]
+    shown = sorted(release, key=lambda p: not why_no_rollback(p.outgoing, p.is_first))[:most]
     lines: list[Line] = []
-    for name, promotion in zip(names(p.incoming for p in found), found, strict=True):
+    for name, promotion in zip(names(p.incoming for p in shown), shown, strict=True):
         reason = why_no_rollback(promotion.outgoing, promotion.is_first)
         way: Line = ["from", version(promotion.incoming), "back to", version(promotion.outgoing)]
         lines.append([name, f"cannot be rolled back: {reason}"] if reason else [name, *way])
@@ -226,5 +226,5 @@ def snapshots(inputs: Inputs) -> Line:
     """Return which snapshots were compared: the diff's, or those that the release names."""
     named = (s for p in inputs.release for s in (p.incoming_snapshot_id, p.outgoing_snapshot_id) if s)
     ids = [inputs.diff.from_snapshot, inputs.diff.to_snapshot] if inputs.diff else list(dict.fromkeys(named))[:2]
-    parts: Line = [part for each in ids for part in ("with", snapshot(each))]
+    parts: Line = [part for snapshot_id in ids for part in ("with", snapshot(snapshot_id))]
     return parts[1:]
