@@ -195,6 +195,8 @@ def write(*parts: bytes) -> None:
         rest = memoryview(part)
         while rest:
             rest = rest[os.write(1, rest) :]
+    # The next script in the pipe goes on while Python ends this one.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def write_json(document: Any) -> None:
