@@ -8,8 +8,9 @@ stdout  nothing, or without GITHUB_OUTPUT what would be appended to that file:
           environment=...  the environment in Kosli that is deployed into
           image=...        the image by its digest, in the registry that deploy.registry says
           gitlab=...       the address that GITLAB_TOKEN may be sent to; empty when the repository is elsewhere
+          sources=...      yes when SOURCES_TOKEN may be sent to the repository's host, otherwise empty
 exit    0 done, 1 refused: its code is below none of the sources, or its name cannot be deployed, 2 not a promotion
-reads   SOURCES DEPLOY_ROLE DEPLOY_REGION DEPLOY_GITLAB_URL DEPLOY_REGISTRY TO_ENV
+reads   SOURCES DEPLOY_ROLE DEPLOY_REGION DEPLOY_GITLAB_URL DEPLOY_REGISTRY CHANGES_TOKEN_HOST TO_ENV
 
     scripts/deployment.py <promotion.json
 """
@@ -52,6 +53,7 @@ def outputs(promotion: Deployable) -> dict[str, str]:
         "environment": to,
         "image": f"{image}@sha256:{promotion.incoming_fingerprint}",
         "gitlab": deploy.gitlab_url if is_below(url, deploy.gitlab_url) else "",
+        "sources": "yes" if commit.repository.host == settings().changes.token_host.lower() else "",
     }
 
 

@@ -329,8 +329,11 @@ def test_all_of_it_has_landed_before_the_approval(approved: Stage) -> None:
 def test_half_of_it_lands_and_the_job_approve_runs_again(approved: Stage) -> None:
     set_world(approved, deployments={"fail": ["web-ci"]})
     approved.inline_deployment()
+    path = approved.checkout / "release.toml"
+    path.write_text(f'changes.token_host = "github.com"\n{path.read_text()}')
     run = approved.run_part("land")
     assert run.code != 0
+    assert [line.split()[2:] for line in run.checkouts] == [["SOURCES_TOKEN"], ["SOURCES_TOKEN"]]
     assert run.results == ended(first="recheck") | {"deploy-to-prod": "failure", "verify": "failure"}
     assert run.legs["deploy-to-prod"] == {"saver-ci": "success", "web-ci": "failure"}
     assert run.result("land: refused") == "skipped", "verify has told how it ended"

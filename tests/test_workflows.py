@@ -55,7 +55,7 @@ SECRETS = {
     ("land.yml", "recheck"): {"KOSLI_API_TOKEN": 3},
     ("land.yml", "verify"): {"KOSLI_API_TOKEN": 2},
     ("land.yml", "refused"): {"KOSLI_API_TOKEN": 1},
-    ("deploy.yml", "deploy"): {"GITLAB_TOKEN": 1},
+    ("deploy.yml", "deploy"): {"GITLAB_TOKEN": 1, "SOURCES_TOKEN": 1, "github.token": 1},
 }
 KOSLI = "${{ secrets.KOSLI_API_TOKEN }}"
 LOCK = {"group": "production-release", "queue": "max", "cancel-in-progress": False}
@@ -229,10 +229,16 @@ def test_secrets_go_where_they_are_needed() -> None:
         assert not [text for text in strings(rest) if secret.search(text)], name
     given = files()["promote.yml"]["jobs"]
     assert given["release"]["secrets"] == {"KOSLI_API_TOKEN": KOSLI, "SOURCES_TOKEN": "${{ secrets.SOURCES_TOKEN }}"}
-    assert given["land"]["secrets"] == {"KOSLI_API_TOKEN": KOSLI, "GITLAB_TOKEN": "${{ secrets.GITLAB_TOKEN }}"}
-    deployment = files()["land.yml"]["jobs"]["deploy-to-prod"]["secrets"]
-    gitlab = "matrix.incoming_repo_provider == 'gitlab' && secrets.GITLAB_TOKEN || ''"
-    assert deployment == {"GITLAB_TOKEN": f"${{{{ {gitlab} }}}}"}
+    own = {"GITLAB_TOKEN": "gitlab", "SOURCES_TOKEN": "github"}
+    given_on = {"KOSLI_API_TOKEN": KOSLI, **{name: f"${{{{ secrets.{name} }}}}" for name in own}}
+    assert given["land"]["secrets"] == given_on
+    assert files()["land.yml"]["jobs"]["deploy-to-prod"]["secrets"] == {
+        name: f"${{{{ matrix.incoming_repo_provider == '{provider}' && secrets.{name} || '' }}}}"
+        for name, provider in own.items()
+    }
+    deploy = files()["deploy.yml"]["jobs"]["deploy"]["steps"]
+    checkout = next(step for step in deploy if step.get("with", {}).get("path") == "service")
+    assert checkout["with"]["token"] == "${{ steps.how.outputs.sources && secrets.SOURCES_TOKEN || github.token }}"
     clone = step_of("deploy.yml", "deploy", "git fetch")
     assert 'git config "credential.${GITLAB_URL:-https://none.invalid}.helper" ' in clone["run"]
     assert clone["env"]["GITLAB_TOKEN"] == "${{ steps.how.outputs.gitlab && secrets.GITLAB_TOKEN || '' }}"

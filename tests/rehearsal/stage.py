@@ -304,6 +304,7 @@ class Stage:
         for name in ("KOSLI_HOST", "KOSLI_AWS_PROD", "DEPLOY_ROLE", "GITLAB_URL"):
             command += ["--var", f"{name}=http://127.0.0.1:9"]
         secrets = dict.fromkeys(("KOSLI_API_TOKEN", "GITLAB_TOKEN", "GITHUB_TOKEN"), TOKEN)
+        secrets["SOURCES_TOKEN"] = f"{TOKEN}-for-sources"
         git = checkout / ".git"
         ref = (git / "HEAD").read_text().split()[1]
         (repository,) = re.findall("github.com/(.*)", (git / "config").read_text())
