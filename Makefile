@@ -94,7 +94,7 @@ report: .venv/.stamp ## the same page as one HTML file
 	$(PYTHON) scripts/snapshots.py | tee "$$diff" | $(PYTHON) scripts/promotions.py | SNAPSHOTS="$$diff" $(PYTHON) scripts/report.py
 
 .PHONY: evidence
-evidence: .venv/.stamp ## the files of a release in one folder, EVIDENCE, with their sums
+evidence: .venv/.stamp ## a release's files and their checksums, in the folder EVIDENCE
 	$(AT)$(PYTHON) scripts/evidence.py "$${EVIDENCE:-evidence}" $${APPROVED:+"$$APPROVED"} $${SNAPSHOTS:+"$$SNAPSHOTS"} \
 	  $${VERDICTS:+"$$VERDICTS"} $${CHANGES:+"$$CHANGES"} $${OUTCOMES:+"$$OUTCOMES"}
 
@@ -103,7 +103,7 @@ rollback: .venv/.stamp ## the inverse release: what the release replaces comes b
 	$(AT)$(PYTHON) scripts/snapshots.py | $(PYTHON) scripts/promotions.py | $(PYTHON) scripts/rollback.py
 
 .PHONY: doctor
-doctor: .venv/.stamp ## what is still missing before a release, each with its way out; changes nothing
+doctor: .venv/.stamp ## what is still missing before a release, and how to get it; changes nothing
 	$(AT)$(PYTHON) scripts/doctor.py
 
 .PHONY: kosli-setup
@@ -122,7 +122,7 @@ help: .venv/.stamp ## this list, and every setting
 	@$(PYTHON) scripts/settings.py --help-for-make
 
 .PHONY: settings
-settings: .venv/.stamp ## the settings in force, as JSON; refuses a name or a key that is none
+settings: .venv/.stamp ## the settings in force, as JSON; refuses an unknown name or key
 	$(AT)$(PYTHON) scripts/settings.py
 
 .PHONY: known-names

@@ -115,7 +115,7 @@ Tokens, which are never in a file:
 ## Exit codes
 
 {table("code", "meaning", rows=exit_codes())}
-make itself exits with 2 then, whatever the code was.
+After any code but 0, make itself exits with 2.
 
 ## Scripts
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Say what is still missing before a release can be derived and recorded, each with its way out. It changes nothing.
+"""Say what is still missing before a release can be derived and recorded, and how to get it. It changes nothing.
 
 stdout  [{"check": "cli", "ok": true, "says": "..."}, ...] in the order in which things are set up: settings, cli,
         organisation, environment (FROM, then TO), flow, and sources: one for each flow of FROM whose code is below none

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Put the evidence of a release into one folder, with the sum of each file.
+"""Put the evidence of a release into one folder, with the checksum of each file.
 
 FOLDER is made if it is not there; FILES are copied into it under their own names, and folders with all that they hold.
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Say which deployments are in progress: flows with more than one artifact running in one environment.
+"""Say which deployments are in progress: flows with more than one fingerprint running in one environment.
 
 stdin   the diff of two snapshots (make snapshots)
 stdout  [{"environment", "snapshot_id", "flow", "artifacts": [{"name", "fingerprint"}, ...]}, ...], FROM's before

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Check that a workflow run is one whose release may be rolled back: a promotion from this repository's main branch.
 
-Any workflow can store an artifact called `release`, also one that a pull request has changed, or one on a branch that
+Any workflow can store an artifact called `release`, even one that a pull request has changed, or one on a branch that
 nobody has reviewed. A tag can have the branch's name, so the run's commit must also be an ancestor of the branch.
 
 COMPARISON is the file with GitHub's answer on HEAD_SHA...BRANCH: gh api repos/OWNER/NAME/compare/HEAD_SHA...BRANCH

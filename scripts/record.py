@@ -4,8 +4,8 @@
 stdout  {"environment", "type"}; with --matrix instead of ENVIRONMENT, what release.toml records:
         [{"environment", "role", "region", "runner"}, ...], and Kosli is told nothing
 exit    0 done, 2 wrong usage or settings, 3 Kosli could not be told, or what runs could not be seen
-reads   [record.ENVIRONMENT] of release.toml: its type, the same as in Kosli, and what belongs to it. Without that
-        table ENVIRONMENT_TYPE and RECORDED, which holds the same separated by commas.
+reads   [record.ENVIRONMENT] of release.toml: its type, the same as in Kosli, and what belongs to it. ENVIRONMENT_TYPE
+        and RECORDED, which holds the same separated by commas, win over that table.
           type               key
           ecs (the default)  clusters; needed
           k8s                namespaces; all by default

@@ -51,8 +51,8 @@ class Approval(Struct, forbid_unknown_fields=True, frozen=True):
     max_age: Annotated[
         str, Meta(pattern=DURATION, description="how long after its proposal a release may be deployed")
     ] = "7d"
-    self_approval: Annotated[bool, Meta(description="whether who starts a release may approve it")] = False
-    self_rollback: Annotated[bool, Meta(description="whether who starts a rollback may approve it")] = False
+    self_approval: Annotated[bool, Meta(description="may whoever starts a release approve it")] = False
+    self_rollback: Annotated[bool, Meta(description="may whoever starts a rollback approve it")] = False
 
 
 class Deploy(Struct, forbid_unknown_fields=True, frozen=True):
@@ -161,17 +161,17 @@ class ThisRun(Struct, frozen=True):
     release_trail: Annotated[str, Meta(description="the trail of this release, such as run-42")] = ""
     reasons: Annotated[str, Meta(description="a file that says why the release was refused, one reason a line")] = ""
     proposed: Annotated[str, Meta(description="a file with the time of the proposal, in seconds (date +%s)")] = ""
-    override: Annotated[str, Meta(description="the reason to pass holds, or an unreadable trail")] = ""
+    override: Annotated[str, Meta(description="why to ignore holds, or an unreadable trail")] = ""
     verdicts: Annotated[str, Meta(description="the gate's verdicts: a file, or a folder of files")] = ""
     outcomes: Annotated[str, Meta(description="what verify.py printed: a file")] = ""
     evidence: Annotated[str, Meta(description="a folder with the evidence of the release (evidence.py)")] = ""
     rollback_of: Annotated[str, Meta(description="the number of the run whose release is rolled back")] = ""
     environment: Annotated[str, Meta(description="GitHub's environment that asks for the approval")] = "production"
     environment_type: Annotated[
-        str, Meta(description="the type of the environment to record, if no [record.NAME] says it")
+        str, Meta(description="the type of the environment to record, instead of the one in [record.NAME]")
     ] = ""
     recorded: Annotated[
-        str, Meta(description="what to record, such as clusters, separated by commas, if no [record.NAME] says it")
+        str, Meta(description="what to record, such as clusters, separated by commas, instead of [record.NAME]")
     ] = ""
     build_flow: Annotated[str, Meta(description="the service's flow, such as saver-ci")] = ""
     build_trail: Annotated[str, Meta(description="the build's trail; COMMIT_SHA by default")] = ""
