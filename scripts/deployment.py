@@ -9,7 +9,8 @@ stdout  nothing, or without GITHUB_OUTPUT what would be appended to that file:
           image=...        the image by its digest, in the registry that deploy.registry says
           gitlab=...       the address that GITLAB_TOKEN may be sent to; empty when the repository is elsewhere
           sources=...      yes when SOURCES_TOKEN may be sent to the repository's host, otherwise empty
-exit    0 done, 1 refused: its code is below none of the sources, or its name cannot be deployed, 2 not a promotion
+exit    0 done, 1 refused: its code is below none of the sources, or its name cannot be deployed, 2 not a promotion, or
+        one whose keys do not follow from its commit URL
 reads   SOURCES DEPLOY_ROLE DEPLOY_REGION DEPLOY_GITLAB_URL DEPLOY_REGISTRY CHANGES_TOKEN_HOST TO_ENV
 
     scripts/deployment.py <promotion.json
@@ -18,6 +19,7 @@ reads   SOURCES DEPLOY_ROLE DEPLOY_REGION DEPLOY_GITLAB_URL DEPLOY_REGISTRY CHAN
 from lib.commit_urls import parse
 from lib.model import Deployable
 from lib.outputs import append_outputs
+from lib.releases import derived
 from lib.rules import (
     cause_in_name,
     cause_in_source,
@@ -29,7 +31,7 @@ from lib.rules import (
     registry_of,
 )
 from lib.settings import settings
-from lib.streams import Refused, no_arguments, read_document, run, typed
+from lib.streams import Refused, Unusable, no_arguments, read_document, run, typed
 
 
 def outputs(promotion: Deployable) -> dict[str, str]:
@@ -60,7 +62,13 @@ def outputs(promotion: Deployable) -> dict[str, str]:
 def main(argv: list[str]) -> int:
     """Read the promotion, append the outputs."""
     no_arguments(__doc__, argv)
-    append_outputs(outputs(typed(read_document(), Deployable, "stdin is not a promotion")))
+    document = read_document()
+    promotion = typed(document, Deployable, "stdin is not a promotion")
+    # What deploy.yml checks out stands in these keys.
+    for key, value in derived(parse(promotion.incoming_commit_url)).items():
+        if document.get(f"incoming_{key}", value) != value:
+            raise Unusable(f"stdin: incoming_{key} does not follow from the commit URL: {value}")
+    append_outputs(outputs(promotion))
     return 0
 
 

@@ -15,7 +15,7 @@ reads   FLOWS MATCH_BY UNPROVEN SOURCES ALLOW_RENAMED RENAMED_FLOWS ALLOW_FIRST 
     make -s snapshots | scripts/promotions.py
 """
 
-import sys
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -28,15 +28,17 @@ from lib.rules import (
     by_key,
     commit_of,
     environment_of,
+    flow_of,
     in_progress,
+    is_own_flow,
     label,
     listed,
     matcher,
     missing_provenance,
     order,
-    own_flows,
     place,
     read_diff,
+    renamed,
     require_named_environments,
     selected_flows,
     sources,
@@ -62,14 +64,14 @@ def promotions(diff: Diff, now: datetime) -> tuple[list[Pair], list[str]]:
     causes = [*causes_of_progress(diff), *causes_of_own_flow(diff)]
     outgoing = by_key(sorted((artifact for artifact in diff.outgoing if artifact.flow), key=order), match)
     in_order = sorted([] if this_run().override else in_force(now), key=lambda hold: hold.until)
-    holds = {hold.flow: hold for hold in in_order}  # of several on one flow, the longest
+    holds = {renamed(hold.flow): hold for hold in in_order}  # of several on one flow, the longest
     causes += [f"{other}: a freeze {printable(sentence(holds[EVERY_FLOW]))}"] if EVERY_FLOW in holds else []
     notes, pairs = [], []
     for group in by_key(sorted(diff.incoming, key=order), lambda a: (*match(a), a.fingerprint or a.name)).values():
         artifact = group[0]
-        if flows is not None and artifact.flow not in flows:
+        if flows is not None and flow_of(artifact) not in flows:
             continue
-        if hold := holds.get(artifact.flow):
+        if hold := holds.get(flow_of(artifact)):
             notes += [f"{place(one, member)}: left out, it is held {printable(sentence(hold))}" for member in group]
             continue
         young = why_young(artifact.most_recent_timestamp, now)
@@ -88,9 +90,9 @@ def promotions(diff: Diff, now: datetime) -> tuple[list[Pair], list[str]]:
         raise Refused(*causes)
     arriving = {match(artifact) for artifact in diff.incoming if artifact.flow}
     for artifact in sorted(diff.outgoing, key=order):
-        if (not artifact.flow or match(artifact) not in arriving) and (flows is None or artifact.flow in flows):
+        if (not artifact.flow or match(artifact) not in arriving) and (flows is None or flow_of(artifact) in flows):
             notes.append(f"{place(other, artifact)}: stays as it is, nothing replaces it")
-    for flow in sorted((flows or set()).difference(pair.incoming.flow for pair in pairs)):
+    for flow in sorted((flows or set()).difference(flow_of(pair.incoming) for pair in pairs)):
         notes.append(f"{one}: {printable(flow)}: nothing to promote")
     return pairs, notes
 
@@ -109,9 +111,8 @@ def causes_of_own_flow(diff: Diff) -> Iterator[str]:
 
     Its service is not known: what replaces it would look like a first deployment, wherever it runs.
     """
-    own = own_flows()
     for snapshot_id, running in ((diff.from_snapshot, diff.running_in_from), (diff.to_snapshot, diff.outgoing)):
-        for artifact in sorted((artifact for artifact in running if artifact.flow in own), key=order):
+        for artifact in sorted((artifact for artifact in running if is_own_flow(artifact.flow)), key=order):
             where = place(environment_of(snapshot_id), artifact)
             yield f"{where}: this is the release's own flow: Kosli shows the wrong one"
 
@@ -121,7 +122,7 @@ def main(argv: list[str]) -> int:
     no_arguments(__doc__, argv)
     diff = read_diff(read_document())
     pairs, notes = promotions(diff, datetime.now(UTC))
-    if pairs and not sources() and sys.stderr.isatty():
+    if pairs and not sources() and os.isatty(2):
         notes.append("no sources are set: the code of every repository may be promoted (SOURCES)")
     write_array(build(pairs, diff))
     for note in notes:

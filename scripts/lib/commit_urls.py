@@ -111,7 +111,7 @@ def raw_page(commit: Commit, file: str) -> str:
 
 def same_host(one: Commit, other: Commit) -> bool:
     """Say whether two commits are on one host."""
-    return one.repository.host == other.repository.host
+    return address(one.repository.url).partition("/")[0] == address(other.repository.url).partition("/")[0]
 
 
 def same_repository(one: Commit, other: Commit) -> bool:

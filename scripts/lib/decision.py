@@ -8,7 +8,7 @@ from lib.holds import EVERY_FLOW, in_force, sentence, utc, why_young
 from lib.inputs import Inputs, short
 from lib.model import Artifact, Change, LoggedCommit, Promotion
 from lib.parts import Code, Fold, Line, Mark, web_page
-from lib.rules import commit_of, missing_provenance
+from lib.rules import commit_of, flow_of, missing_provenance, renamed
 from lib.settings import settings, this_run
 
 MOST_COMMITS = 20  # of one promotion; and of all of them:
@@ -115,7 +115,7 @@ def logged(commit: LoggedCommit, promotion: Promotion) -> Line:
 def why_left_out(artifact: Artifact, now: datetime) -> str:
     """Return why an artifact that runs in FROM is not in the release."""
     for hold in [] if this_run().override else in_force(now):
-        if hold.flow == artifact.flow:
+        if renamed(hold.flow) == flow_of(artifact):
             return f"it is held {sentence(hold)}"
     if settings().young == "skip" and (young := why_young(artifact.most_recent_timestamp, now)):
         return young
@@ -127,9 +127,9 @@ def holds(inputs: Inputs) -> dict[str, Line]:
     """Return the holds in force that this release meets, and the reason that passes them. A rollback meets none."""
     if inputs.is_rollback:
         return {"Override": [Mark("doubtful", short(this_run().override, 500))]} if this_run().override else {}
-    flows = {promotion.incoming_flow for promotion in inputs.release}
-    flows |= {artifact.flow for artifact in (inputs.diff.incoming if inputs.diff else ())}
-    met = [hold for hold in in_force(inputs.now) if hold.flow == EVERY_FLOW or hold.flow in flows]
+    flows = {flow_of(promotion.incoming) for promotion in inputs.release}
+    flows |= {flow_of(artifact) for artifact in (inputs.diff.incoming if inputs.diff else ())}
+    met = [hold for hold in in_force(inputs.now) if hold.flow == EVERY_FLOW or renamed(hold.flow) in flows]
     facts: dict[str, Line] = {}
     if met:
         facts["Held"] = [Mark("doubtful", "; ".join(named(hold.flow, sentence(hold)) for hold in met))]

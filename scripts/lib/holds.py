@@ -53,7 +53,7 @@ def why_young(started: int | None, now: datetime) -> str:
     soak = seconds(settings().soak)
     if not soak:
         return ""
-    if started is None:
+    if started is None or not 0 < started < 2**33:  # 0 and milliseconds are no start
         return f"it has to run for {settings().soak} first, and since when it runs is not known"
     ripe = datetime.fromtimestamp(started + soak, UTC)
     return f"it has to run for {settings().soak} first, until {utc(ripe)}" if now < ripe else ""
@@ -61,4 +61,7 @@ def why_young(started: int | None, now: datetime) -> str:
 
 def utc(time: datetime) -> str:
     """Return a time as people read it."""
-    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    try:
+        return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except OverflowError:  # the last year or the first one, which somebody means as always
+        return time.isoformat(" ", "minutes")

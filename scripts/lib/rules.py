@@ -17,6 +17,8 @@ Key = tuple[str, ...]
 
 _digest_in_name = re.compile(r"@sha256:([0-9a-f]*)$", re.IGNORECASE | re.ASCII).search
 _other_digest = re.compile(r"@[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}$", re.IGNORECASE | re.ASCII).search
+_scheme = re.compile(r"^[a-z-]+://", re.IGNORECASE)
+_no_image = re.compile(r"(?:.*/)?(?::[\w.-]*)?", re.ASCII).fullmatch
 _image_id = re.compile(r"(?:sha256:)?[0-9a-f]{64}", re.IGNORECASE | re.ASCII).fullmatch
 
 
@@ -103,8 +105,13 @@ def deploys_from_other_registry(incoming_snapshot_id: str, to: str) -> bool:
 
 
 def flow_of(artifact: Artifact) -> str:
-    """Return an artifact's flow; one that was renamed counts as the new one (RENAMED_FLOWS)."""
-    return settings().renamed_flows.get(artifact.flow, artifact.flow)
+    """Return an artifact's flow; one that was renamed counts as the new one."""
+    return renamed(artifact.flow)
+
+
+def renamed(flow: str) -> str:
+    """Return the name that a flow counts as (RENAMED_FLOWS)."""
+    return settings().renamed_flows.get(flow, flow)
 
 
 def matcher() -> Callable[[Artifact], Key]:
@@ -192,10 +199,10 @@ def selected_flows(diff: Diff) -> frozenset[str] | None:
     """Return the flows that FLOWS names, None when it names none. One that runs nowhere is wrong usage."""
     if not this_run().flows:
         return None
-    wanted = frozenset(this_run().flows.split())
+    wanted = frozenset(map(renamed, this_run().flows.split()))
     if not wanted:
         raise Unusable("FLOWS names no flow: empty is all of them, a blank is none")
-    running = {artifact.flow for artifact in (*diff.running_in_from, *diff.running_in_to)}
+    running = {flow_of(artifact) for artifact in (*diff.running_in_from, *diff.running_in_to)}
     environments = f"{environment_of(diff.from_snapshot)} or {environment_of(diff.to_snapshot)}"
     causes = [
         f"FLOWS: no flow {printable(flow)} runs in {environments}; "
@@ -221,8 +228,11 @@ def commit_of(artifact: Artifact | None) -> Commit | None:
 def cause_in_name(artifact: Artifact) -> str:
     """Return why an artifact's name cannot be deployed by its fingerprint, "" when it can."""
     name = artifact.name
-    if _image_id(name.partition("@")[0]):
+    image = _scheme.sub("", name).partition("@")[0]
+    if _image_id(image):
         return "its name is an image's id and says no repository to deploy it from: run it by its name"
+    if _no_image(image) and not name.endswith("/"):
+        return "its name says no image that could be deployed: run it by its name"
     digest = _digest_in_name(name)
     if (digest and digest[1].lower() != artifact.fingerprint) or (not digest and _other_digest(name)):
         return (
@@ -340,9 +350,9 @@ class Against:
         return [trait for trait in traits if trait[1]]
 
 
-def own_flows() -> set[str]:
-    """Return the release's own flow, under each of its names."""
-    return {variable("KOSLI_FLOW"), settings().release_flow} - {""}
+def is_own_flow(flow: str) -> bool:
+    """Say whether a flow is the release's own, under one of its names."""
+    return bool(flow) and not {flow, renamed(flow)}.isdisjoint((variable("KOSLI_FLOW"), settings().release_flow))
 
 
 def same_artifacts(running: Iterable[Artifact], wanted: Iterable[Artifact]) -> bool:
