@@ -25,7 +25,7 @@ from lib.commit_urls import address, same_repository
 from lib.git import Clone, GitFailed
 from lib.model import Change, Promotion
 from lib.processes import side_by_side, stop_on_signals
-from lib.releases import is_rollback, read_release
+from lib.releases import is_rollback, read_release, require_origin
 from lib.rules import cause_in_source, commit_of, environment_of
 from lib.settings import settings, this_run
 from lib.streams import no_arguments, read_document, run, say, write_json
@@ -88,7 +88,8 @@ def between(promotion: Promotion, clone: Clone | None, why: str) -> Change:
 def main(argv: list[str]) -> int:
     """Read a release, write its changes; 1 when something speaks against it, and it is no rollback."""
     no_arguments(__doc__, argv)
-    release = read_release(read_document())
+    release, to = read_release(read_document()), environment_of(settings().environments[1])
+    require_origin(release, to)
     stop_on_signals()
     with tempfile.TemporaryDirectory() as temporary:
         folder = os.path.abspath(this_run().clones) if this_run().clones else temporary
@@ -98,7 +99,7 @@ def main(argv: list[str]) -> int:
     against = list(causes(release, all_changes))
     for cause in against:
         say(cause)
-    return 1 if against and not is_rollback(release, environment_of(settings().environments[1])) else 0
+    return 1 if against and not is_rollback(release, to) else 0
 
 
 if __name__ == "__main__":

@@ -22,17 +22,19 @@ from datetime import UTC, datetime
 
 from lib.holds import EVERY_FLOW, in_force, sentence
 from lib.model import Diff, Promotion
-from lib.releases import fields_of, is_rollback, proposed, read_approved, require_environments, too_old
+from lib.releases import fields_of, is_rollback, proposed, read_approved, require_environments, require_origin, too_old
 from lib.rules import (
     by_key,
     cause_in_source,
     commit_of,
     environment_of,
+    flow_of,
     label,
     listed,
     matcher,
     place,
     read_diff,
+    renamed,
     require_named_environments,
     same_artifacts,
 )
@@ -75,7 +77,7 @@ def recheck(approved: list[Promotion], diff: Diff) -> tuple[list[Promotion], lis
             )
     rollback = is_rollback(approved, other)
     for hold in [] if rollback or this_run().override else in_force(datetime.now(UTC)):
-        if hold.flow == EVERY_FLOW or hold.flow in {promotion.incoming_flow for promotion in pending}:
+        if hold.flow == EVERY_FLOW or renamed(hold.flow) in {flow_of(p.incoming) for p in pending}:
             what = "a freeze" if hold.flow == EVERY_FLOW else f"{printable(hold.flow)}: held"
             changes.append(f"{other}: {what} {printable(sentence(hold))}")
     if changes:
@@ -88,6 +90,8 @@ def recheck(approved: list[Promotion], diff: Diff) -> tuple[list[Promotion], lis
 def refuse_expired(age: float) -> None:
     """Raise Refused for a release whose proposal is longer ago than APPROVAL_MAX_AGE."""
     longest = settings().approval.max_age
+    if age < -300:  # clocks differ, but not by so much
+        raise Refused("the release was proposed at a time that is still to come: propose it anew")
     if age > seconds(longest):
         ago = f"{age / 86400:.1f} days ago"
         raise Refused(f"the release was proposed {ago}, and an approval is good for {longest}: propose it anew")
@@ -108,6 +112,7 @@ def main(argv: list[str]) -> int:
         refuse_expired(time.time() - proposed())
     diff = read_diff(read_document())
     require_named_environments(diff)
+    require_origin(approved, environment_of(diff.to_snapshot))
     pending, notes = recheck(approved, diff)
     write_json(fields_of(pending))
     for note in notes:

@@ -136,10 +136,14 @@ def read_trail(flow: str, trail: str) -> Trail:
 
 
 def read_attestations(flow: str, trail: str, name: str) -> list[Attestation]:
-    """Return the attestations of a name that a trail holds, [] when there are none."""
+    """Return the attestations of a name that a trail holds. [] when there are none: when the trail lists none."""
     answer = ask("get", "attestation", name, "--flow", flow, "--trail", trail, "--output=json", "--debug=false")
     if answer.code:
-        read_trail(flow, trail)  # raises when it is the trail that cannot be read
+        status = read_trail(flow, trail).compliance_status
+        artifacts = (status.artifacts_statuses or {}).values()
+        listed = [*(status.attestations_statuses or ()), *(s for a in artifacts for s in a.attestations_statuses or ())]
+        if name.rpartition(".")[2] in [entry.attestation_name for entry in listed if entry.status != "MISSING"]:
+            raise failure(answer)
         return []
     try:
         return typed(document_in(answer), list[Attestation], "kosli get attestation: its answer cannot be read")

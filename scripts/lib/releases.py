@@ -10,8 +10,8 @@ from typing import Any
 from lib.commit_urls import Commit, compare_page, parse, raw_page
 from lib.model import Artifact, Diff, Promotion
 from lib.rules import Pair, environment_of
-from lib.settings import hosts, settings, this_run
-from lib.streams import Unusable, printable, read_bytes, read_file, typed
+from lib.settings import hosts, settings, this_run, variable
+from lib.streams import Refused, Unusable, printable, read_bytes, read_file, typed
 
 LONGEST_REASONS = 100_000
 SIDES = ("incoming", "outgoing")
@@ -157,7 +157,22 @@ def fields_of(release: Iterable[Promotion]) -> list[dict[str, Any]]:
 
 def is_rollback(release: list[Promotion], to: str) -> bool:
     """Say whether a release brings back what TO ran before."""
-    return bool(release) and environment_of(release[0].incoming_snapshot_id) == to
+    return bool(release) and all(environment_of(p.incoming_snapshot_id) == to for p in release)
+
+
+def require_origin(release: list[Promotion], to: str) -> None:
+    """Raise Refused in a workflow for a promotion in a rollback, or the other way round.
+
+    A rollback meets no hold, and the digest does not cover the snapshots that say that it is one.
+    """
+    wanted = bool(this_run().rollback_of)
+    for promotion in release if variable("GITHUB_ACTIONS") else ():
+        if (environment_of(promotion.incoming_snapshot_id) == to) != wanted:
+            kind = "a rollback (ROLLBACK_OF)" if wanted else "no rollback (ROLLBACK_OF is empty)"
+            raise Refused(
+                f"{printable(promotion.incoming_flow)}: this run is {kind}, and its artifact ran in "
+                f"{promotion.incoming_snapshot_id}: the release was replaced"
+            )
 
 
 def require_environments(release: list[Promotion], *environments: str) -> None:
