@@ -38,7 +38,7 @@ quoted = $(QUOTE)$(subst $(QUOTE),$(QUOTE)\$(QUOTE)$(QUOTE),$(1))$(QUOTE)
 # What `make -n` prints can be pasted in any folder: it begins with a cd into this one, and sets what the pipe reads.
 ifneq (,$(findstring n,$(SHORT_FLAGS)))
 $(info cd $(call quoted,$(CURDIR)))
-$(foreach each,$(sort $(filter-out %_TOKEN,$(GIVEN))),$(info export $(each)=$(call quoted,$(value $(each)))))
+$(foreach each,$(sort $(filter-out %_TOKEN %_SECRET,$(GIVEN))),$(info export $(each)=$(call quoted,$(value $(each)))))
 endif
 
 ##@ The release

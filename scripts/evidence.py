@@ -37,6 +37,8 @@ def main(argv: list[str]) -> int:
     given = arguments.parse_args(argv)
     sums: dict[str, str] = {}
     for name, path in files(given.files):
+        if not name.isprintable():
+            raise Unusable(f"{printable(name)}: no line of {SUMS} can hold this name")
         if name in sums or name == SUMS:
             raise Unusable(f"{printable(name)}: two files of the evidence have this name")
         content = read_bytes(str(path))

@@ -13,14 +13,18 @@ QUERY is a file, or the name of one of the project's own in jq/.
 import os
 
 from lib.queries import path_of, search
-from lib.streams import one_file, read_document, run, write_json
+from lib.streams import Unusable, one_file, printable, read_document, run, write_json
 
 
 def main(argv: list[str]) -> int:
     """Read a document, write what the query selects."""
     query = one_file(__doc__, argv, "QUERY")
     named = os.sep not in query and not os.path.exists(query)
-    write_json(search(path_of(query) if named else query, read_document()))
+    answer = search(path_of(query) if named else query, read_document())
+    try:
+        write_json(answer)
+    except TypeError:
+        raise Unusable(f"{printable(query)}: the query gives an expression and no value") from None
     return 0
 
 

@@ -14,7 +14,7 @@ reads   FROM_ENV TO_ENV (only their latest snapshots are asked for) VERIFY_INTER
     scripts/verify.py release.json
 """
 
-import sys
+import os
 import time
 from collections.abc import Iterable, Iterator
 
@@ -124,7 +124,7 @@ def main(argv: list[str]) -> int:
     known: list[Outcome] = []
     trouble = line = ""
     stopped = 0
-    bar = tqdm(total=len(approved), disable=not sys.stderr.isatty(), unit="artifact")
+    bar = tqdm(total=len(approved), disable=not os.isatty(2), unit="artifact")
     try:
         for known, trouble in looks(approved, (one, other), interval, timeout) if approved else ():
             before, line = line, progress(known, trouble)

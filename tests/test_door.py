@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -373,7 +375,7 @@ def test_nothing_survives_a_question(world: World, lines: str, code: int, said: 
 
 
 @needs_proc
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT], ids=lambda sent: sent.name)
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda sent: sent.name)
 @pytest.mark.parametrize("script", ["snapshots.py", "gate.py", "attest.py", "verify.py"])
 def test_nothing_survives_a_signal(world: World, script: str, sent: signal.Signals) -> None:
     asked = {"gate.py": 8, "attest.py": 4}.get(script, 1)
@@ -417,6 +419,13 @@ def test_nothing_survives_a_signal_at_any_moment(world: World) -> None:
         process.stdout.close()
         process.stderr.close()
     wait_for(lambda: world.processes() == [], 5)
+
+
+def test_a_closed_stderr_changes_no_verdict(world: World) -> None:
+    words = ["bash", "-c", 'exec "$@" 2>&-', "bash", sys.executable, ROOT / "scripts/gate.py", "aws-beta", "aws-prod"]
+    ran = subprocess.run(words, cwd=world.home, env=world.environment(), input=release_of(), stdout=subprocess.PIPE)
+    assert ran.returncode == 0
+    assert [verdict["verdict"] for verdict in json.loads(ran.stdout)] == ["compliant"] * 8
 
 
 def test_one_call_that_dies_takes_no_other_with_it(world: World) -> None:

@@ -13,8 +13,8 @@ FORMS = {
     r"^[0-9]{1,6}[smhd]\Z": "a whole number and s, m, h or d",
     r"^[0-9a-f]{64}\Z": "64 lower-case hexadecimal digits",
     r"^(?:[0-9a-f]{64})?\Z": "64 lower-case hexadecimal digits, or empty",
-    r"^[a-zA-Z0-9][a-zA-Z0-9._-]*#[0-9]+\Z": "ENVIRONMENT#NUMBER",
-    r"^(?:[a-zA-Z0-9][a-zA-Z0-9._-]*#[0-9]+)?\Z": "ENVIRONMENT#NUMBER, or empty",
+    r"^[a-zA-Z0-9][a-zA-Z0-9._-]*#[0-9]{1,18}\Z": "ENVIRONMENT#NUMBER",
+    r"^(?:[a-zA-Z0-9][a-zA-Z0-9._-]*#[0-9]{1,18})?\Z": "ENVIRONMENT#NUMBER, or empty",
 }
 DURATION, _SHA256, _SHA256_OR_NONE, _SNAPSHOT, _SNAPSHOT_OR_NONE = FORMS
 

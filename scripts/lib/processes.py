@@ -6,7 +6,6 @@ and when this process gets a signal. What it leaves behind when it ends by itsel
 
 import os
 import signal
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -122,7 +121,7 @@ def side_by_side(function: Callable[[T], R], items: Sequence[T], jobs: int, unit
     pool = ThreadPoolExecutor(max_workers=jobs)
     try:
         answers: Iterable[R] = map(_result, [pool.submit(function, item) for item in items])
-        if unit and sys.stderr.isatty():
+        if unit and os.isatty(2):
             from tqdm import tqdm
 
             answers = tqdm(answers, total=len(items), unit=unit)
@@ -132,9 +131,10 @@ def side_by_side(function: Callable[[T], R], items: Sequence[T], jobs: int, unit
 
 
 def stop_on_signals() -> None:
-    """Let Ctrl-C and SIGTERM end what runs, children included, and then this process (KeyboardInterrupt)."""
-    signal.signal(signal.SIGINT, _stop)
-    signal.signal(signal.SIGTERM, _stop)
+    """Let Ctrl-C, SIGTERM and a closed terminal end what runs, children included, and then this process."""
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(signum, _stop)
 
 
 def _stop(signum: int, _frame: object) -> None:

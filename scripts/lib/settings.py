@@ -190,6 +190,12 @@ class ThisRun(Struct, frozen=True):
     demo_yes: Annotated[str, Meta(description="1: the demo approves its release")] = ""
 
 
+# What is read beside the settings, and may stand on make's command line.
+READ_TOO = (
+    *("KOSLI_API_TOKEN", "KOSLI_AWS_BETA", "KOSLI_AWS_PROD", "KOSLI_DRY_RUN", "KOSLI_FLOW", "KOSLI_GITHUB_TOKEN"),
+    *("KOSLI_AZURE_CLIENT_ID", "KOSLI_AZURE_CLIENT_SECRET", "KOSLI_AZURE_SUBSCRIPTION_ID", "KOSLI_AZURE_TENANT_ID"),
+    "SOURCES_TOKEN",
+)
 # What make alone reads.
 FOR_MAKE = {
     "K": "make test: only the tests whose names match",
@@ -261,6 +267,8 @@ def settings() -> Settings:
 def this_run() -> ThisRun:
     """Return what this run was given. Raises Unusable for a wrong value."""
     refuse_unknown_names()
+    if variable("OVERRIDE") and not variable("OVERRIDE").strip():
+        raise Unusable("OVERRIDE: a blank is no reason")
     values = {s.variable.lower(): read_value(s, v) for s in declared(ThisRun) if (v := variable(s.variable))}
     return msgspec.convert(values, ThisRun)
 
@@ -271,6 +279,8 @@ def read_value(setting: Setting, text: str) -> Any:
     value: Any = text
     if get_origin(kind) is list:
         value = text.split()
+        if not value:
+            raise Unusable(f"{setting.variable}: empty is what release.toml says, a blank is nothing")
     elif get_origin(kind) is dict:
         pairs = [word.partition("=") for word in text.split()]
         if not all(old and new for old, _, new in pairs):
@@ -287,7 +297,7 @@ def read_toml(path: str) -> dict[str, Any]:
     """Return what is in a TOML file; one that cannot be read is wrong usage."""
     try:
         return tomllib.loads(read_bytes(path).decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise Unusable(f"{printable(path)} is not TOML: {printable(error)}") from None
 
 
@@ -295,9 +305,11 @@ def unknown_keys(document: dict[str, Any], file: str) -> list[str]:
     """Return a line for each key that is no setting, with the nearest one."""
     keys = [f"{table}.{key}" if table else key for table, key, *_ in declared(Settings)]
     tables: dict[str, Any] = {table: document.get(table) for table, *_ in declared(Settings) if table}
-    keys += [f"record.{name}.{key}" for name in document.get("record", {}) for key in Record.__struct_fields__]
+    recorded = document.get("record", {})
+    records: dict[str, Any] = recorded if isinstance(recorded, dict) else {}
+    keys += [f"record.{name}.{key}" for name in records for key in Record.__struct_fields__]
     written = [key for key in document if key not in (*tables, "record")]
-    for name, inner in (document.get("record") or {}).items():
+    for name, inner in records.items():
         tables[f"record.{name}"] = inner
     for name, table in tables.items():
         written += [f"{name}.{key}" for key in table] if isinstance(table, dict) else []
@@ -321,7 +333,7 @@ def refuse_unknown_names() -> None:
     causes = [
         f"make {printable(name)}=...: no target reads it; {nearest(name, list(names))}"
         for name in variable("NAMES_GIVEN_TO_MAKE").split()
-        if name not in names and not name.startswith(("KOSLI_", "GITHUB_"))
+        if name not in names and name not in READ_TOO and not name.startswith("GITHUB_")
     ]
     if causes:
         raise Unusable(*causes)
@@ -360,7 +372,7 @@ def check(values: Settings) -> None:
     """Raise Unusable for values that no type can tell."""
     causes = [
         f"kosli.host: {printable(host)}: the API token is sent to https, or to this machine, and nowhere else"
-        for host in hosts(values)
+        for host in (re.sub("//.*@", "//[...]@", host) for host in hosts(values))
         if not (_HTTPS(host) or _LOOPBACK(host))
     ]
     if not re.fullmatch(r"[A-Za-z0-9._, -]*", values.kosli.org):

@@ -259,6 +259,13 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
     128 + 13 when the reader of stdout has gone, 128 + 2 on Ctrl-C, as a shell would report those signals; 2 when
     stdout cannot be written.
     """
+    try:
+        os.fstat(2)
+    except OSError:  # closed: the next file that is opened would get what belongs there
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+        if null != 2:
+            os.close(null)
     gc.disable()  # a filter makes no reference cycles; at 100,000 promotions this saves a tenth of the time
     try:
         code = main(sys.argv[1:])
