@@ -195,8 +195,6 @@ def write(*parts: bytes) -> None:
         rest = memoryview(part)
         while rest:
             rest = rest[os.write(1, rest) :]
-    # The next script in the pipe goes on while Python ends this one.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def write_json(document: Any) -> None:
@@ -274,8 +272,6 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
             say(cause)
         code = stop.code
     except BrokenPipeError:
-        # Python writes what it still holds for stdout when it ends, and would complain of the reader that is gone.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 141
     except KeyboardInterrupt as stop:
         code = 128 + (stop.args[0] if stop.args else 2)
@@ -285,6 +281,8 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
     except MemoryError:
         say("out of memory")
         code = 2
+    # Now the next script in the pipe goes on, while Python ends this one; and it does not complain of a reader that is gone.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     raise SystemExit(code)
 
 
