@@ -7,11 +7,12 @@ stdout  for each promotion {"flow", "repository", "status", "on_branch", "ahead"
           on_branch  whether a branch of the repository holds the incoming commit; null when that is not known
           commits    the newest 250: {"sha", "time", "author", "committer", "subject", "pull_request"}; `ahead` says how
                      many there are
-exit    0 done, 1 refused: stderr has a line for each cause; 2 not a release, or wrong settings
+exit    0 done, 1 refused: stderr has a line for each cause; 2 not a release, or wrong settings. In a workflow it also
+        refuses a release that is a rollback without ROLLBACK_OF, or the other way round
 reads   SOURCES ALLOW_OLDER CHANGES_REQUIRED CHANGES_TOKEN_HOST SOURCES_TOKEN CLONES (a folder that keeps the clones)
-        GATE_JOBS GIT_ALLOW_PROTOCOL (https by default)
+        GATE_JOBS ROLLBACK_OF GIT_ALLOW_PROTOCOL (https by default)
 
-It never refuses a rollback.
+No commit refuses a rollback.
 
     make -s promotions | scripts/changes.py
 """

@@ -44,6 +44,8 @@ def outputs(promotion: Deployable) -> dict[str, str]:
     if cause := cause or cause_in_name(promotion.incoming):
         raise Refused(f"{place(to, promotion.incoming)}: {cause}")
     assert commit, "it has no cause"
+    if not last_part(promotion.incoming_name):
+        raise Refused(f"{place(to, promotion.incoming)}: its name says no image that could be deployed by its digest")
     image = promotion.incoming_name.partition("@")[0]
     if promotion.outgoing_name and deploys_from_other_registry(promotion.incoming_snapshot_id, to):
         # Without its tag, which may be another image's there.

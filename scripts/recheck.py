@@ -10,9 +10,11 @@ An approval can come days after the proposal, and a deployment can half fail. Ea
 stdin   a fresh diff (scripts/snapshots.py --latest)
 stdout  the pending promotions, as they were approved; [] when all have landed
 exit    0 done, 1 some have changed or are held now, their code is below none of the sources, the diff is older than
-        the release, the release is too old, or nothing is left and NOTHING_LEFT is refuse; 2 not a diff, not the
-        approved release, or not of the same environments
-reads   DIGEST NOTHING_LEFT MATCH_BY RENAMED_FLOWS FROM_ENV TO_ENV SOURCES PROPOSED APPROVAL_MAX_AGE HOLDS OVERRIDE
+        the release, the release is too old or of a time to come, nothing is left and NOTHING_LEFT is refuse, or in a
+        workflow ROLLBACK_OF and the release disagree; 2 not a diff, not the approved release, or of others than FROM
+        and TO
+reads   DIGEST NOTHING_LEFT ROLLBACK_OF MATCH_BY RENAMED_FLOWS FROM_ENV TO_ENV SOURCES PROPOSED APPROVAL_MAX_AGE HOLDS
+        OVERRIDE
 
     scripts/snapshots.py --latest | scripts/recheck.py release.json
 """

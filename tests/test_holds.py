@@ -26,3 +26,5 @@ def test_an_artifact_is_old_enough_when_its_time_is_over(monkeypatch: pytest.Mon
     started = int(NOON.timestamp()) - 4 * 3600
     assert why_young(started, NOON) == ""
     assert why_young(started, NOON - MOMENT) == "it has to run for 4h first, until 2026-12-24 12:00 UTC"
+    ages = {start: why_young(start, NOON) for start in (0, 1, 2**33 - 1, 2**33)}
+    assert [start for start, why in ages.items() if "not known" in why] == [0, 2**33], "no start, and milliseconds"

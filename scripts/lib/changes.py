@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from lib.model import Change, Promotion
-from lib.rules import environment_of
+from lib.rules import allows, environment_of
 from lib.settings import settings, this_run
 from lib.streams import Unusable, parse, printable, read_bytes, typed
 
@@ -27,7 +27,7 @@ def read_changes(release: list[Promotion]) -> list[Change] | None:
 
 def is_too_old(promotion: Promotion, change: Change) -> bool:
     """Say whether the incoming commit lacks some of the outgoing one's, and nothing allows it."""
-    return change.status in ("behind", "diverged") and promotion.incoming_flow not in settings().allow_older
+    return change.status in ("behind", "diverged") and not allows(settings().allow_older, promotion.incoming_flow)
 
 
 def causes(release: list[Promotion], changes: list[Change]) -> Iterator[str]:

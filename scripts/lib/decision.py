@@ -8,7 +8,7 @@ from lib.holds import EVERY_FLOW, in_force, sentence, utc, why_young
 from lib.inputs import Inputs, short
 from lib.model import Artifact, Change, LoggedCommit, Promotion
 from lib.parts import Code, Fold, Line, Mark, web_page
-from lib.rules import commit_of, flow_of, missing_provenance, renamed
+from lib.rules import allows, commit_of, flow_of, missing_provenance, renamed
 from lib.settings import settings, this_run
 
 MOST_COMMITS = 20  # of one promotion; and of all of them:
@@ -60,7 +60,7 @@ def what_changes(inputs: Inputs) -> Line:
 def started(promotion: Promotion) -> int | None:
     """Return when the newest instance of the incoming artifact started, in seconds since 1970."""
     start = promotion.incoming_most_recent_timestamp
-    return start if isinstance(start, int) and 0 <= start < 2**33 else None
+    return start if isinstance(start, int) and 0 < start < 2**33 else None
 
 
 def age(start: int | None, now: datetime) -> str:
@@ -79,7 +79,7 @@ def changed(promotion: Promotion, change: Change, inputs: Inputs) -> Line:
     The link beside it says whether all of it is new, or the commit is the same.
     """
     back = counted(change.behind, "commit")
-    allowed = "doubtful" if promotion.incoming_flow in settings().allow_older else "bad"
+    allowed = "doubtful" if allows(settings().allow_older, promotion.incoming_flow) else "bad"
     line: Line = [Mark("bad", "on no branch")] if change.on_branch is False and not inputs.is_rollback else []
     if change.status == "unknown":
         line.append(Mark("doubtful", f"not known: {short(change.why, 200)}"))

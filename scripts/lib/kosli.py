@@ -136,19 +136,22 @@ def read_trail(flow: str, trail: str) -> Trail:
 
 
 def read_attestations(flow: str, trail: str, name: str) -> list[Attestation]:
-    """Return the attestations of a name that a trail holds. [] when there are none: when the trail lists none."""
+    """Return the attestations of a name that a trail holds, [] when the trail itself lists none."""
     answer = ask("get", "attestation", name, "--flow", flow, "--trail", trail, "--output=json", "--debug=false")
-    if answer.code:
-        status = read_trail(flow, trail).compliance_status
-        artifacts = (status.artifacts_statuses or {}).values()
-        listed = [*(status.attestations_statuses or ()), *(s for a in artifacts for s in a.attestations_statuses or ())]
-        if name.rpartition(".")[2] in [entry.attestation_name for entry in listed if entry.status != "MISSING"]:
-            raise failure(answer)
-        return []
     try:
-        return typed(document_in(answer), list[Attestation], "kosli get attestation: its answer cannot be read")
+        what = "kosli get attestation: its answer cannot be read"
+        if not answer.code and (attestations := typed(document_in(answer), list[Attestation], what)):
+            return attestations
     except Unusable as error:
         raise KosliFailed(*error.causes) from None
+    status = read_trail(flow, trail).compliance_status
+    if status.attestations_statuses is None:
+        raise KosliFailed("kosli get trail: its answer does not say which attestations the trail holds")
+    artifacts = (status.artifacts_statuses or {}).values()
+    listed = [*status.attestations_statuses, *(s for a in artifacts for s in a.attestations_statuses or ())]
+    if name.rpartition(".")[2] in [entry.attestation_name for entry in listed if entry.status != "MISSING"]:
+        raise failure(answer) if answer.code else KosliFailed(f"kosli get attestation: {name} is missing in its answer")
+    return []
 
 
 def attest(*phases: list[Told]) -> None:

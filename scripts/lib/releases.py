@@ -171,7 +171,7 @@ def require_origin(release: list[Promotion], to: str) -> None:
             kind = "a rollback (ROLLBACK_OF)" if wanted else "no rollback (ROLLBACK_OF is empty)"
             raise Refused(
                 f"{printable(promotion.incoming_flow)}: this run is {kind}, and its artifact ran in "
-                f"{promotion.incoming_snapshot_id}: the release was replaced"
+                f"{promotion.incoming_snapshot_id}: set ROLLBACK_OF for a rollback, or the release was replaced"
             )
 
 

@@ -17,8 +17,9 @@ Key = tuple[str, ...]
 
 _digest_in_name = re.compile(r"@sha256:([0-9a-f]*)$", re.IGNORECASE | re.ASCII).search
 _other_digest = re.compile(r"@[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}$", re.IGNORECASE | re.ASCII).search
-_scheme = re.compile(r"^[a-z-]+://", re.IGNORECASE)
-_no_image = re.compile(r"(?:.*/)?(?::[\w.-]*)?", re.ASCII).fullmatch
+# What stands around the image in a name; and a name without an image in it: nothing, a folder, or a tag alone.
+_around = re.compile(r"^(?:[a-z][a-z0-9+.-]*://)+|@[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]*$", re.IGNORECASE | re.ASCII)
+_no_image = re.compile(r"\s*(?:.*/)?(?::[^/:\s]*)?").fullmatch
 _image_id = re.compile(r"(?:sha256:)?[0-9a-f]{64}", re.IGNORECASE | re.ASCII).fullmatch
 
 
@@ -102,6 +103,11 @@ def registry_of(name: str) -> str:
 def deploys_from_other_registry(incoming_snapshot_id: str, to: str) -> bool:
     """Say whether a deployment names the registry of what it replaces. What a rollback brings back has TO's already."""
     return settings().deploy.registry == "outgoing" and environment_of(incoming_snapshot_id) != to
+
+
+def allows(flows: list[str], flow: str) -> bool:
+    """Say whether a list of flows names one, by its old name or by its new one."""
+    return not {flow, renamed(flow)}.isdisjoint(flows)
 
 
 def flow_of(artifact: Artifact) -> str:
@@ -228,10 +234,10 @@ def commit_of(artifact: Artifact | None) -> Commit | None:
 def cause_in_name(artifact: Artifact) -> str:
     """Return why an artifact's name cannot be deployed by its fingerprint, "" when it can."""
     name = artifact.name
-    image = _scheme.sub("", name).partition("@")[0]
-    if _image_id(image):
+    image = _around.sub("", name)
+    if _image_id(image.partition("@")[0]):
         return "its name is an image's id and says no repository to deploy it from: run it by its name"
-    if _no_image(image) and not name.endswith("/"):
+    if _no_image(image) and not (image and name.endswith("/")):
         return "its name says no image that could be deployed: run it by its name"
     digest = _digest_in_name(name)
     if (digest and digest[1].lower() != artifact.fingerprint) or (not digest and _other_digest(name)):
@@ -248,8 +254,8 @@ def why_no_rollback(outgoing: Artifact, is_first: bool) -> str:
         return "it is a first deployment, there is nothing to go back to"
     if not outgoing.fingerprint:
         return "what it replaces has no fingerprint"
-    if cause_in_name(outgoing):
-        return "the name of what it replaces holds another digest"
+    if cause := cause_in_name(outgoing):
+        return f"what it replaces: {cause}"
     if not commit_of(outgoing):
         return "the commit of what it replaces is not known"
     return ""
@@ -292,7 +298,7 @@ class Against:
         self.to = environment_of(diff.to_snapshot)
         flows_of: dict[str, set[str]] = {}
         for artifact in diff.incoming:
-            flows_of.setdefault(artifact.fingerprint, set()).add(artifact.flow)
+            flows_of.setdefault(artifact.fingerprint, set()).add(flow_of(artifact))
         self.several_flows = {key: nsmallest(4, flows) for key, flows in flows_of.items() if len(flows) > 1}
         self.running_in_to = {artifact.fingerprint for artifact in diff.running_in_to}
         self.own_repository = address(f"{github()}/{variable('GITHUB_REPOSITORY')}")
@@ -316,20 +322,19 @@ class Against:
         if cause := cause_in_name(artifact):
             yield cause
         if fingerprint and fingerprint in self.several_flows:
-            others = [printable(other) for other in self.several_flows[fingerprint] if other != flow]
+            others = [printable(other) for other in self.several_flows[fingerprint] if other != flow_of(artifact)]
             yield f"another flow brings in the same fingerprint: {', '.join(others[:3])}"
         if fingerprint and fingerprint in self.running_in_to:
             yield f"it is said to run in {self.to} too: the diff contradicts itself"
         if commit and address(commit.repository.url) == self.own_repository:
             yield f"its commit is in the repository that runs the release: Kosli shows the wrong flow: {printable(url)}"
-        renamed = self.settings.allow_renamed
         moved = bool(commit and old and same_host(old, commit) and not same_repository(old, commit))
-        if commit and old and outgoing and moved and flow not in renamed:
+        if commit and old and outgoing and moved and not allows(self.settings.allow_renamed, flow):
             yield (
                 f"its repository is {commit.repository.url}, that of {label(outgoing)} is {old.repository.url} "
                 f"(ALLOW_RENAMED={printable(flow)} allows it)"
             )
-        if not outgoing and flow and flow not in self.settings.allow_first:
+        if not outgoing and flow and not allows(self.settings.allow_first, flow):
             alike = [self.left_in_to[trait] for trait in self._traits(artifact, commit) if trait in self.left_in_to]
             if alike:
                 old_flow = printable(alike[0].flow)
@@ -352,7 +357,8 @@ class Against:
 
 def is_own_flow(flow: str) -> bool:
     """Say whether a flow is the release's own, under one of its names."""
-    return bool(flow) and not {flow, renamed(flow)}.isdisjoint((variable("KOSLI_FLOW"), settings().release_flow))
+    own = (variable("KOSLI_FLOW"), settings().release_flow)
+    return bool(flow) and not {flow, renamed(flow)}.isdisjoint((*own, *map(renamed, own)))
 
 
 def same_artifacts(running: Iterable[Artifact], wanted: Iterable[Artifact]) -> bool:

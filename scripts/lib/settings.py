@@ -370,15 +370,20 @@ def nearest(name: str, names: list[str]) -> str:
 
 def check(values: Settings) -> None:
     """Raise Unusable for values that no type can tell."""
-    causes = [
-        f"kosli.host: {printable(host)}: the API token is sent to https, or to this machine, and nowhere else"
-        for host in (re.sub("//.*@", "//[...]@", host) for host in hosts(values))
-        if not (_HTTPS(host) or _LOOPBACK(host))
-    ]
+    shown = "it holds a user or a password" if "@" in values.kosli.host else printable(values.kosli.host)
+    causes = []
+    if not all(_HTTPS(host) or _LOOPBACK(host) for host in hosts(values)):
+        causes.append(f"kosli.host: {shown}: the API token is sent to https, or to this machine, and nowhere else")
     if not re.fullmatch(r"[A-Za-z0-9._, -]*", values.kosli.org):
         causes.append(f"kosli.org: {printable(values.kosli.org)} is no name of an organisation")
     if not _NAME(values.release_flow):
         causes.append(f"release_flow: {printable(values.release_flow)} is no name that Kosli takes")
+    flows = values.renamed_flows
+    causes += [
+        f"renamed_flows: {printable(old)} = {printable(new)}: give the newest name of each flow; * is no flow"
+        for old, new in flows.items()
+        if new in flows or "*" in (old, new)
+    ]
     causes += [
         f"{key}: {printable(name)} is no environment: the CLI would take it for a flag"
         for key, name in zip(("from", "to"), values.environments, strict=True)

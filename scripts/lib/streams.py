@@ -281,7 +281,7 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
     except MemoryError:
         say("out of memory")
         code = 2
-    # Now the next script in the pipe goes on, while Python ends this one; and it does not complain of a reader that is gone.
+    # Now the next script in the pipe goes on, while Python ends this one, and complains of no reader that is gone.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     raise SystemExit(code)
 
