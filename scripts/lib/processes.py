@@ -21,6 +21,7 @@ R = TypeVar("R")
 _lock = threading.Lock()
 _running: dict[int, Any] = {}  # sh's commands by process id
 _stopped = 0  # the signal that stops this process
+_deferred = False  # whether that waits for a moment
 # Programs are started by these threads and a signal reaches the main one: so it never comes in the middle of a start.
 _starters = ThreadPoolExecutor(max_workers=64)
 
@@ -35,14 +36,36 @@ class Ended(NamedTuple):
 
 def run(program: str, *arguments: str, env: dict[str, str], cwd: str, timeout: float) -> Ended:
     """Run a program to its end. Raises KosliFailed when it cannot run, and TimeoutError after `timeout` seconds."""
-    return _result(_starters.submit(_run, program, arguments, env, cwd, timeout))
+    return _result(_undisturbed(lambda: _starters.submit(_run, program, arguments, env, cwd, timeout)))
 
 
 def _result(future: Future[R]) -> R:
-    """Return what a thread returns. A wait without an end could sleep through a signal that comes just before it."""
-    while not future.done():
+    """Return what a thread returns."""
+    return _undisturbed(lambda: _wait(future))
+
+
+def _wait(future: Future[R]) -> R:
+    # A wait without an end could sleep through a signal that comes just before it.
+    while not future.done() and not _stopped:
         futures.wait([future], timeout=0.2)
     return future.result()
+
+
+def _undisturbed(function: Callable[[], R]) -> R:
+    """Call a function that a signal must not leave half done. Raises KeyboardInterrupt when one has come.
+
+    A pool or a future that is left half done keeps a thread waiting, and with it this process, for ever.
+    """
+    global _deferred
+    if threading.current_thread() is not threading.main_thread():
+        return function()
+    _deferred = True
+    try:
+        return function()
+    finally:
+        _deferred = False
+        if _stopped:
+            raise KeyboardInterrupt(_stopped)
 
 
 def _run(program: str, arguments: tuple[str, ...], env: dict[str, str], cwd: str, timeout: float) -> Ended:
@@ -120,14 +143,14 @@ def side_by_side(function: Callable[[T], R], items: Sequence[T], jobs: int, unit
     """
     pool = ThreadPoolExecutor(max_workers=jobs)
     try:
-        answers: Iterable[R] = map(_result, [pool.submit(function, item) for item in items])
+        answers: Iterable[R] = map(_result, _undisturbed(lambda: [pool.submit(function, item) for item in items]))
         if unit and os.isatty(2):
             from tqdm import tqdm
 
             answers = tqdm(answers, total=len(items), unit=unit)
         yield from answers
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        _undisturbed(lambda: pool.shutdown(wait=False, cancel_futures=True))
 
 
 def stop_on_signals() -> None:
@@ -143,4 +166,5 @@ def _stop(signum: int, _frame: object) -> None:
     with _lock:
         for command in _running.values():
             _kill(command)
-    raise KeyboardInterrupt(signum)
+    if not _deferred:
+        raise KeyboardInterrupt(signum)

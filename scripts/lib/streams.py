@@ -8,6 +8,7 @@ import gc
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -281,6 +282,10 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
     except MemoryError:
         say("out of memory")
         code = 2
+    finally:
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(signum) != signal.SIG_IGN:
+                signal.signal(signum, signal.SIG_DFL)  # nothing is left to be stopped but this
     # Now the next script in the pipe goes on, while Python ends this one, and complains of no reader that is gone.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     raise SystemExit(code)
