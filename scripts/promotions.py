@@ -30,12 +30,12 @@ from lib.rules import (
     environment_of,
     flow_of,
     in_progress,
-    is_own_flow,
     label,
     listed,
     matcher,
     missing_provenance,
     order,
+    own_flows,
     place,
     read_diff,
     renamed,
@@ -111,8 +111,9 @@ def causes_of_own_flow(diff: Diff) -> Iterator[str]:
 
     Its service is not known: what replaces it would look like a first deployment, wherever it runs.
     """
+    own = own_flows()
     for snapshot_id, running in ((diff.from_snapshot, diff.running_in_from), (diff.to_snapshot, diff.outgoing)):
-        for artifact in sorted((artifact for artifact in running if is_own_flow(artifact.flow)), key=order):
+        for artifact in sorted((artifact for artifact in running if artifact.flow in own), key=order):
             where = place(environment_of(snapshot_id), artifact)
             yield f"{where}: this is the release's own flow: Kosli shows the wrong one"
 

@@ -17,9 +17,8 @@ Key = tuple[str, ...]
 
 _digest_in_name = re.compile(r"@sha256:([0-9a-f]*)$", re.IGNORECASE | re.ASCII).search
 _other_digest = re.compile(r"@[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}$", re.IGNORECASE | re.ASCII).search
-# What stands around the image in a name; and a name without an image in it: nothing, a folder, or a tag alone.
-_around = re.compile(r"^(?:[a-z][a-z0-9+.-]*://)+|@[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]*$", re.IGNORECASE | re.ASCII)
-_no_image = re.compile(r"\s*(?:.*/)?(?::[^/:\s]*)?").fullmatch
+_schemes = re.compile(r"^(?:[a-z][a-z0-9+.-]*://)+", re.IGNORECASE).sub
+_tag_alone = re.compile(r":[^:\s]*").fullmatch
 _image_id = re.compile(r"(?:sha256:)?[0-9a-f]{64}", re.IGNORECASE | re.ASCII).fullmatch
 
 
@@ -234,13 +233,14 @@ def commit_of(artifact: Artifact | None) -> Commit | None:
 def cause_in_name(artifact: Artifact) -> str:
     """Return why an artifact's name cannot be deployed by its fingerprint, "" when it can."""
     name = artifact.name
-    image = _around.sub("", name)
+    digest = _digest_in_name(name) or _other_digest(name)
+    image = _schemes("", name[: digest.start()] if digest else name).strip()
+    last = image.rpartition("/")[2]
     if _image_id(image.partition("@")[0]):
         return "its name is an image's id and says no repository to deploy it from: run it by its name"
-    if _no_image(image) and not (image and name.endswith("/")):
+    if not image or _tag_alone(last) or (not last and not name.endswith("/")):
         return "its name says no image that could be deployed: run it by its name"
-    digest = _digest_in_name(name)
-    if (digest and digest[1].lower() != artifact.fingerprint) or (not digest and _other_digest(name)):
+    if digest and name[digest.start() :].lower() != f"@sha256:{artifact.fingerprint}":
         return (
             f"the digest in its name is not its fingerprint, {artifact.fingerprint or 'which is missing'} (a multi-"
             "architecture image has a digest of its index and one of each platform: attest all, or deploy by one)"
@@ -328,7 +328,7 @@ class Against:
             yield f"it is said to run in {self.to} too: the diff contradicts itself"
         if commit and address(commit.repository.url) == self.own_repository:
             yield f"its commit is in the repository that runs the release: Kosli shows the wrong flow: {printable(url)}"
-        moved = bool(commit and old and same_host(old, commit) and not same_repository(old, commit))
+        moved = bool(commit and old and not same_repository(old, commit) and same_host(old, commit))
         if commit and old and outgoing and moved and not allows(self.settings.allow_renamed, flow):
             yield (
                 f"its repository is {commit.repository.url}, that of {label(outgoing)} is {old.repository.url} "
@@ -355,10 +355,11 @@ class Against:
         return [trait for trait in traits if trait[1]]
 
 
-def is_own_flow(flow: str) -> bool:
-    """Say whether a flow is the release's own, under one of its names."""
-    own = (variable("KOSLI_FLOW"), settings().release_flow)
-    return bool(flow) and not {flow, renamed(flow)}.isdisjoint((*own, *map(renamed, own)))
+def own_flows() -> set[str]:
+    """Return the release's own flow, under each of its names."""
+    own = {variable("KOSLI_FLOW"), settings().release_flow}
+    own |= set(map(renamed, own))
+    return {*own, *(old for old, new in settings().renamed_flows.items() if new in own)} - {""}
 
 
 def same_artifacts(running: Iterable[Artifact], wanted: Iterable[Artifact]) -> bool:
