@@ -7,18 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from lib.settings import FOR_MAKE, Record, Setting, Settings, ThisRun, declared
+from lib.settings import FOR_MAKE, READ_TOO, Record, Setting, Settings, ThisRun, declared
 from lib.streams import Stop
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference.md"
 
 # The tokens are in no file: a secret of the workflow, or a variable of the shell.
-TOKENS = {
-    "KOSLI_API_TOKEN": "Kosli's API token: every script that asks Kosli",
-    "SOURCES_TOKEN": "reads the repositories on the host `changes.token_host`: scripts/changes.py",
-    "KOSLI_GITHUB_TOKEN": "reads the pull request of a build: scripts/attest_build.py",
-}
 
 
 def table(*heads: str, rows: Iterator[list[str]]) -> str:
@@ -109,9 +104,9 @@ For one run, and so in no file:
 For make alone:
 
 {table("variable", "what it is", rows=([f"`{name}`", text] for name, text in FOR_MAKE.items()))}
-Tokens, which are never in a file:
+Beside the settings, and never in a file, are read:
 
-{table("variable", "what it is", rows=([f"`{name}`", text] for name, text in TOKENS.items()))}
+{table("variable", "what it is", rows=([f"`{name}`", text] for name, text in READ_TOO.items()))}
 ## Exit codes
 
 {table("code", "meaning", rows=exit_codes())}

@@ -41,11 +41,11 @@ def outputs(promotion: Deployable) -> dict[str, str]:
     cause = cause_in_source(commit) if commit else "its commit URL is no commit page"
     if not promotion.incoming_name.isprintable():
         cause = cause or "its name holds a character that cannot be shown, as no image's name does"
+    if not last_part(promotion.incoming_name):
+        cause = cause or "its name says no image that could be deployed by its digest"
     if cause := cause or cause_in_name(promotion.incoming):
         raise Refused(f"{place(to, promotion.incoming)}: {cause}")
     assert commit, "it has no cause"
-    if not last_part(promotion.incoming_name):
-        raise Refused(f"{place(to, promotion.incoming)}: its name says no image that could be deployed by its digest")
     image = promotion.incoming_name.partition("@")[0]
     if promotion.outgoing_name and deploys_from_other_registry(promotion.incoming_snapshot_id, to):
         # Without its tag, which may be another image's there.

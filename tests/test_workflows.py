@@ -14,6 +14,7 @@ from typing import Any
 from rehearsal.stage import ROOT, load
 
 import pytest
+import yaml
 
 Parts = dict[str, Any]
 GITHUB = ROOT / ".github"
@@ -242,6 +243,15 @@ def test_secrets_go_where_they_are_needed() -> None:
     clone = step_of("deploy.yml", "deploy", "git fetch")
     assert 'git config "credential.${GITLAB_URL:-https://none.invalid}.helper" ' in clone["run"]
     assert clone["env"]["GITLAB_TOKEN"] == "${{ steps.how.outputs.gitlab && secrets.GITLAB_TOKEN || '' }}"
+
+
+def test_the_deployment_that_a_page_shows_takes_what_it_is_given() -> None:
+    """GitHub refuses a call that gives a secret or an input that the called file does not declare."""
+    page = (ROOT / "docs/from-the-blog.md").read_text()
+    (text,) = re.findall(r"^```yaml\n(name: deploy\n.*?)^```", page, re.MULTILINE | re.DOTALL)
+    called = yaml.load(text, yaml.BaseLoader)["on"]["workflow_call"]
+    call = files()["land.yml"]["jobs"]["deploy-to-prod"]
+    assert (set(called["inputs"]), set(called["secrets"])) == (set(call["with"]), set(call["secrets"]))
 
 
 def test_shells_are_strict_and_nothing_is_pasted_into_them() -> None:

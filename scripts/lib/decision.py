@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from lib.commit_urls import commit_page
-from lib.holds import EVERY_FLOW, in_force, sentence, utc, why_young
+from lib.holds import EVERY_FLOW, in_force, sentence, start_of, utc, why_young
 from lib.inputs import Inputs, short
 from lib.model import Artifact, Change, LoggedCommit, Promotion
 from lib.parts import Code, Fold, Line, Mark, web_page
@@ -59,8 +59,7 @@ def what_changes(inputs: Inputs) -> Line:
 
 def started(promotion: Promotion) -> int | None:
     """Return when the newest instance of the incoming artifact started, in seconds since 1970."""
-    start = promotion.incoming_most_recent_timestamp
-    return start if isinstance(start, int) and 0 < start < 2**33 else None
+    return start_of(promotion.incoming_most_recent_timestamp)
 
 
 def age(start: int | None, now: datetime) -> str:

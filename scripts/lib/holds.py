@@ -53,10 +53,15 @@ def why_young(started: int | None, now: datetime) -> str:
     soak = seconds(settings().soak)
     if not soak:
         return ""
-    if started is None or not 0 < started < 2**33:  # 0 and milliseconds are no start
+    if (start := start_of(started)) is None:
         return f"it has to run for {settings().soak} first, and since when it runs is not known"
-    ripe = datetime.fromtimestamp(started + soak, UTC)
+    ripe = datetime.fromtimestamp(start + soak, UTC)
     return f"it has to run for {settings().soak} first, until {utc(ripe)}" if now < ripe else ""
+
+
+def start_of(started: object) -> int | None:
+    """Return a start in seconds since 1970, None for what cannot be one: 0, or milliseconds."""
+    return started if isinstance(started, int) and 0 < started < 2**33 else None
 
 
 def utc(time: datetime) -> str:

@@ -13,7 +13,7 @@ import tempfile
 from typing import Any, NamedTuple
 
 from lib import ROOT, processes
-from lib.model import Attestation, Attested, Trail
+from lib.model import Attestation, AttestationStatus, Attested, ComplianceStatus, Trail
 from lib.settings import release_trail, settings, variable
 from lib.streams import LONGEST_VALUE, KosliFailed, Unusable, parse, printable, say, to_json, typed
 
@@ -147,11 +147,16 @@ def read_attestations(flow: str, trail: str, name: str) -> list[Attestation]:
     status = read_trail(flow, trail).compliance_status
     if status.attestations_statuses is None:
         raise KosliFailed("kosli get trail: its answer does not say which attestations the trail holds")
-    artifacts = (status.artifacts_statuses or {}).values()
-    listed = [*status.attestations_statuses, *(s for a in artifacts for s in a.attestations_statuses or ())]
-    if name.rpartition(".")[2] in [entry.attestation_name for entry in listed if entry.status != "MISSING"]:
+    if any(entry.status != "MISSING" for entry in listed_in(status, name)):
         raise failure(answer) if answer.code else KosliFailed(f"kosli get attestation: {name} is missing in its answer")
     return []
+
+
+def listed_in(status: ComplianceStatus, name: str) -> list[AttestationStatus]:
+    """Return what a trail lists under a name: of its own attestations, or of an artifact's, which is ARTIFACT.NAME."""
+    artifact, dot, name = name.rpartition(".")
+    of = (status.artifacts_statuses or {}).get(artifact) if dot else status
+    return [entry for entry in (of and of.attestations_statuses) or () if entry.attestation_name == name]
 
 
 def attest(*phases: list[Told]) -> None:
@@ -201,11 +206,10 @@ def missing_in_trail(wanted: list[Told]) -> list[Told]:
     def is_there(told: Told) -> bool:
         if told.facts.type == "artifact":
             return told.facts.name in artifacts and same_artifact(told.facts.name, told)
-        artifact, dot, name = told.facts.name.rpartition(".")
+        artifact, dot, _ = told.facts.name.rpartition(".")
         if dot and (artifact not in artifacts or not same_artifact(artifact, told)):
             return False
-        statuses = artifacts[artifact].attestations_statuses if dot else status.attestations_statuses
-        held = [entry for entry in statuses or () if entry.attestation_name == name and entry.status == "COMPLETE"]
+        held = [entry for entry in listed_in(status, told.facts.name) if entry.status == "COMPLETE"]
         if told.facts.compliant is not None:
             held = [entry for entry in held if entry.is_compliant == told.facts.compliant]
         return bool(held) and all(has_data(told, data) for flag, data in told.documents if flag == "--user-data")

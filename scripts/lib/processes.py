@@ -13,6 +13,7 @@ from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, Any, NamedTuple, TypeVar
 
+from lib import streams
 from lib.streams import KosliFailed, printable
 
 T = TypeVar("T")
@@ -166,5 +167,5 @@ def _stop(signum: int, _frame: object) -> None:
     with _lock:
         for command in _running.values():
             _kill(command)
-    if not _deferred:
+    if not (_deferred or streams.ended):
         raise KeyboardInterrupt(signum)

@@ -15,8 +15,9 @@ from lib.streams import Refused, Unusable, printable, typed
 
 Key = tuple[str, ...]
 
-_digest_in_name = re.compile(r"@sha256:([0-9a-f]*)$", re.IGNORECASE | re.ASCII).search
-_other_digest = re.compile(r"@[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}$", re.IGNORECASE | re.ASCII).search
+_digest_in_name = re.compile(
+    r"@(?:sha256:[0-9a-f]*|[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,})$", re.IGNORECASE | re.ASCII
+).search
 _schemes = re.compile(r"^(?:[a-z][a-z0-9+.-]*://)+", re.IGNORECASE).sub
 _tag_alone = re.compile(r":[^:\s]*").fullmatch
 _image_id = re.compile(r"(?:sha256:)?[0-9a-f]{64}", re.IGNORECASE | re.ASCII).fullmatch
@@ -204,19 +205,20 @@ def selected_flows(diff: Diff) -> frozenset[str] | None:
     """Return the flows that FLOWS names, None when it names none. One that runs nowhere is wrong usage."""
     if not this_run().flows:
         return None
-    wanted = frozenset(map(renamed, this_run().flows.split()))
-    if not wanted:
+    named = frozenset(this_run().flows.split())
+    if not named:
         raise Unusable("FLOWS names no flow: empty is all of them, a blank is none")
     running = {flow_of(artifact) for artifact in (*diff.running_in_from, *diff.running_in_to)}
     environments = f"{environment_of(diff.from_snapshot)} or {environment_of(diff.to_snapshot)}"
     causes = [
         f"FLOWS: no flow {printable(flow)} runs in {environments}; "
         f"nearest: {', '.join(map(printable, difflib.get_close_matches(flow, running - {''}, 3, 0.4))) or 'none'}"
-        for flow in sorted(wanted - running)
+        for flow in sorted(named)
+        if renamed(flow) not in running
     ]
     if causes:
         raise Unusable(*causes)
-    return wanted
+    return frozenset(map(renamed, named))
 
 
 def missing_provenance(artifact: Artifact) -> str:
@@ -233,7 +235,7 @@ def commit_of(artifact: Artifact | None) -> Commit | None:
 def cause_in_name(artifact: Artifact) -> str:
     """Return why an artifact's name cannot be deployed by its fingerprint, "" when it can."""
     name = artifact.name
-    digest = _digest_in_name(name) or _other_digest(name)
+    digest = _digest_in_name(name)
     image = _schemes("", name[: digest.start()] if digest else name).strip()
     last = image.rpartition("/")[2]
     if _image_id(image.partition("@")[0]):

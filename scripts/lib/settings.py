@@ -190,12 +190,20 @@ class ThisRun(Struct, frozen=True):
     demo_yes: Annotated[str, Meta(description="1: the demo approves its release")] = ""
 
 
-# What is read beside the settings, and may stand on make's command line.
-READ_TOO = (
-    *("KOSLI_API_TOKEN", "KOSLI_AWS_BETA", "KOSLI_AWS_PROD", "KOSLI_DRY_RUN", "KOSLI_FLOW", "KOSLI_GITHUB_TOKEN"),
-    *("KOSLI_AZURE_CLIENT_ID", "KOSLI_AZURE_CLIENT_SECRET", "KOSLI_AZURE_SUBSCRIPTION_ID", "KOSLI_AZURE_TENANT_ID"),
-    "SOURCES_TOKEN",
-)
+# What is read beside the settings, and may stand on make's command line. None of it is in a file.
+READ_TOO = {
+    "KOSLI_API_TOKEN": "Kosli's API token: every script that asks Kosli",
+    "SOURCES_TOKEN": "reads the repositories on the host `changes.token_host`: scripts/changes.py, deploy.yml",
+    "KOSLI_GITHUB_TOKEN": "reads the pull request of a build: scripts/attest_build.py",
+    "KOSLI_AWS_BETA": "FROM, where neither FROM_ENV nor release.toml names it",
+    "KOSLI_AWS_PROD": "TO, where neither TO_ENV nor release.toml names it",
+    "KOSLI_FLOW": "another name of the release's own flow",
+    "KOSLI_DRY_RUN": "refused when it is on",
+    "KOSLI_AZURE_CLIENT_ID": "what Azure asks for: scripts/record.py",
+    "KOSLI_AZURE_CLIENT_SECRET": "the same",
+    "KOSLI_AZURE_SUBSCRIPTION_ID": "the same",
+    "KOSLI_AZURE_TENANT_ID": "the same",
+}
 # What make alone reads.
 FOR_MAKE = {
     "K": "make test: only the tests whose names match",
@@ -329,11 +337,12 @@ def refuse_unknown_names() -> None:
 
     `make promotions FLOW=search-ci` must not promote everything.
     """
-    names = {setting.variable: setting.help for setting in (*declared(Settings), *declared(ThisRun))} | FOR_MAKE
+    names = {setting.variable: setting.help for setting in (*declared(Settings), *declared(ThisRun))}
+    names |= FOR_MAKE | READ_TOO
     causes = [
         f"make {printable(name)}=...: no target reads it; {nearest(name, list(names))}"
         for name in variable("NAMES_GIVEN_TO_MAKE").split()
-        if name not in names and name not in READ_TOO and not name.startswith("GITHUB_")
+        if name not in names and not name.startswith("GITHUB_")
     ]
     if causes:
         raise Unusable(*causes)

@@ -8,7 +8,6 @@ import gc
 import json
 import os
 import re
-import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -22,6 +21,7 @@ import msgspec
 T = TypeVar("T")
 
 LONGEST_VALUE = 400
+ended = False  # whether a script has done its work, and only its end is left
 _PLACE = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.DOTALL).fullmatch
 _WORDS = {"str": "string", "int": "whole number", "bool": "true or false", "float": "number"}
 
@@ -258,6 +258,7 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
     128 + 13 when the reader of stdout has gone, 128 + 2 on Ctrl-C, as a shell would report those signals; 2 when
     stdout cannot be written.
     """
+    global ended
     try:
         os.fstat(2)
     except OSError:  # closed: the next file that is opened would get what belongs there
@@ -283,9 +284,7 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
         say("out of memory")
         code = 2
     finally:
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(signum) != signal.SIG_IGN:
-                signal.signal(signum, signal.SIG_DFL)  # nothing is left to be stopped but this
+        ended = True
     # Now the next script in the pipe goes on, while Python ends this one, and complains of no reader that is gone.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     raise SystemExit(code)
