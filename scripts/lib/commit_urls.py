@@ -139,20 +139,22 @@ def _repository(head: str) -> Repository | None:
         return None
     scheme, host, port, path, word = match.groups()
     several = word.lower() == "commits"
+    scheme, host = scheme.lower(), host.lower()
+    if host.removeprefix("www.") in _KNOWN_HOSTS:
+        host = host.removeprefix("www.")
+    if port and port != _DEFAULT_PORTS[scheme]:
+        host = f"{host}:{port}"
     segments = [segment for segment in path.split("/") if segment]
     if not segments or _MISLEADING(path) or int(port or 0) > 65535:
         return None
     if segments[-2:-1] == ["_git"] and not several:
         readers, allowed = [_azure], _AZURE_PATH
     else:
-        readers, allowed = [_data_center, _code_commit, _bitbucket_cloud if several else _one_commit], _PATH
+        readers, allowed = [_bitbucket_cloud if several else _one_commit], _PATH
+        if host not in _KNOWN_HOSTS:
+            readers = [_data_center, _code_commit, *readers]
     if not allowed(path):
         return None
-    scheme, host = scheme.lower(), host.lower()
-    if host.removeprefix("www.") in _KNOWN_HOSTS:
-        host = host.removeprefix("www.")
-    if port and port != _DEFAULT_PORTS[scheme]:
-        host = f"{host}:{port}"
     last = -2 if segments[-1] in ("-", "browse") and len(segments) > 2 else -1
     segments[last] = segments[last].removesuffix(".git") or segments[last]
     reported = _Reported(scheme, host, segments)
@@ -176,7 +178,7 @@ def _data_center(reported: _Reported) -> Repository | None:
     """Read the page of a repository on Bitbucket Data Center, or the address where it is cloned: two for each."""
     route = "/".join(reported.segments)
     match = _DATA_CENTER(route) or _DATA_CENTER_CLONE(route)
-    if not match or reported.host in _KNOWN_HOSTS:
+    if not match:
         return None
     before, kind, owner, name = match.groups("")
     personal = kind == "users" or owner.startswith("~")

@@ -47,7 +47,7 @@ def build(pairs: list[Pair], diff: Diff) -> Iterator[dict[str, Any]]:
     """
     replaced = [pair.outgoing for pair in pairs if pair.outgoing]
     every = sorted({*USUAL, *(field for artifact in replaced for field in extras(tuple(artifact.fields)))})
-    nothing = dict.fromkeys((f"outgoing_{field}" for field in (*FIELDS, *derived(None), *every, *ORIGIN)), "")
+    nothing = dict.fromkeys(keys("outgoing", tuple(every)), "")
     from_url, to_url = snapshot_url(diff.from_snapshot), snapshot_url(diff.to_snapshot)
     for incoming, commit, outgoing, old in pairs:
         yield {
@@ -65,14 +65,22 @@ def extras(fields: tuple[str, ...]) -> list[str]:
 
 def side(name: str, artifact: Artifact, commit: Commit | None, snapshot_id: str, page: str) -> dict[str, Any]:
     """Return one side of a promotion. What cannot be parsed is ""."""
-    fields = {
-        **{field: getattr(artifact, field) or "" for field in FIELDS},
-        **derived(commit),
-        **{field: artifact.fields[field] for field in extras(tuple(artifact.fields))},
-        "snapshot_id": snapshot_id,
-        "snapshot_url": f"{page}?fingerprint={artifact.fingerprint}" if page and artifact.fingerprint else page,
-    }
-    return {f"{name}_{field}": value for field, value in fields.items()}
+    fields = artifact.fields
+    own = tuple(fields)
+    values = (
+        *(artifact.name, artifact.fingerprint, artifact.flow, artifact.commit_url or ""),
+        *derived(commit).values(),
+        *(fields[field] for field in extras(own)),
+        snapshot_id,
+        f"{page}?fingerprint={artifact.fingerprint}" if page and artifact.fingerprint else page,
+    )
+    return dict(zip(keys(name, own), values, strict=True))
+
+
+@cache
+def keys(name: str, own: tuple[str, ...]) -> list[str]:
+    """Return the keys of one side of a promotion whose artifact has the fields `own`, in their order."""
+    return [f"{name}_{field}" for field in (*FIELDS, *derived(None), *extras(own), *ORIGIN)]
 
 
 def derive(promotion: dict[str, Any]) -> dict[str, str]:

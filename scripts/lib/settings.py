@@ -232,9 +232,11 @@ def variable(name: str) -> str:
     return value if value.isascii() else os.fsencode(value).decode("utf-8", "replace")
 
 
-def declared(kind: type[Struct], table: str = "") -> list[Setting]:
+@cache
+def declared(kind: type[Struct], table: str = "") -> tuple[Setting, ...]:
     """Return the settings that a record declares, those of its tables behind its own."""
-    own, tables = [], []
+    own: list[Setting] = []
+    tables: list[Setting] = []
     for member in msgspec.structs.fields(kind):
         if isinstance(member.type, type) and issubclass(member.type, Struct):
             tables += declared(member.type, member.encode_name)
@@ -246,7 +248,7 @@ def declared(kind: type[Struct], table: str = "") -> list[Setting]:
         name = (meta.extra or {}).get("variable") or "_".join(filter(None, (table, member.encode_name))).upper()
         default = member.default if member.default is not msgspec.NODEFAULT else member.default_factory()
         own.append(Setting(table, key, name, member.type, default, meta.description))
-    return own + tables
+    return (*own, *tables)
 
 
 @cache

@@ -109,9 +109,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > 20 or not -(1 << 63) <= int(digits) < 1 << 64:
+    value = int(digits) if len(digits) <= 20 else 1 << 64
+    if not -(1 << 63) <= value < 1 << 64:
         raise ValueError(f"the number {digits[:24]}... does not fit into 64 bits")
-    return int(digits)
+    return value
 
 
 def _float(digits: str) -> float:
