@@ -38,10 +38,11 @@ RELEASES = {
     **{
         name: release_of(name) for name in ("every-provider", "hostile-names", "odd-commit-urls", "unknown-extra-field")
     },
-    **{name: release_of(name) for name in ("first-deployment", "several-behind", "ssh-commit-url-outgoing", "pods")},
+    **{name: release_of(name) for name in ("first-deployment", "several-behind", "unparsable-commit-url-outgoing")},
     "snapshots": release_of("one-flow-behind", KOSLI_ORG="acme-shop"),
 }
 GOOD = RELEASES["several-behind"][0]
+RELEASES["pods"] = [{**GOOD, "incoming_pods": ["catalog-e23c6147d9-adaa6"], "outgoing_pods": None}]
 FIRST = RELEASES["first-deployment"][0]
 
 

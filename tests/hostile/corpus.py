@@ -16,7 +16,10 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
 SEED = 20260801
-FIXTURES = ("several-behind", "every-provider", "hostile-names", "unknown-extra-field", "in-progress-in-both")
+FIXTURES = (
+    *("several-behind", "every-provider", "hostile-names", "unknown-extra-field"),
+    *("in-progress-in-prod", "scaled-only"),
+)
 
 Entry = tuple[str, bytes]
 
