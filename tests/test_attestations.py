@@ -24,9 +24,24 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path, "settled set-up")
 
 
-def released(world: World, fixture: str, **variables: str) -> list[dict[str, Any]]:
-    """Return a fixture's release."""
-    ran = world.run("promotions.py", stdin=(ROOT / "fixtures" / f"{fixture}.json").read_bytes(), **variables)
+def diff_of(fixture: str) -> Any:
+    return json.loads((ROOT / "fixtures" / f"{fixture}.json").read_text())
+
+
+def names_collide() -> Any:
+    """Return a diff of repositories whose names are one name to Kosli, or none, or nearly one."""
+    diff = diff_of("every-provider")
+    names = ("my_tool", "-", "my-repo", "my.repo", "web", "my-tool", ".github", "api")
+    repositories = dict(zip((artifact["flow"] for artifact in diff["snappish1"]["artifacts"]), names, strict=True))
+    for artifact in (*diff["snappish1"]["artifacts"], *diff["snappish2"]["artifacts"]):
+        sha = artifact["commit_url"].rpartition("/")[2]
+        artifact["commit_url"] = f"https://github.com/acme-shop/{repositories[artifact['flow']]}/commit/{sha}"
+    return diff
+
+
+def released(world: World, diff: Any, **variables: str) -> list[dict[str, Any]]:
+    """Return a diff's release."""
+    ran = world.run("promotions.py", stdin=json.dumps(diff).encode(), **variables)
     assert ran.code == 0
     return json.loads(ran.out)
 
@@ -63,18 +78,18 @@ def latest(world: World) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("fixture", "variables"),
+    ("diff", "variables"),
     [
-        ("azure-devops", {}),
-        ("hostile-names", {}),
-        ("repository-names-collide", {}),
-        ("monorepo-two-images", {"MATCH_BY": "image"}),
-        ("first-deployment-beside-an-update", {}),
+        (diff_of("azure-devops-spellings"), {}),
+        (diff_of("hostile-names"), {}),
+        (names_collide(), {}),
+        (diff_of("monorepo-two-images"), {"MATCH_BY": "image"}),
+        (diff_of("first-deployment-beside-an-update"), {}),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
+    ids=["Azure DevOps", "hostile names", "names that collide", "two images", "a first deployment"],
 )
-def test_each_promotion_is_attested_to_its_artifact(world: World, fixture: str, variables: dict[str, str]) -> None:
-    release = released(world, fixture, **variables)
+def test_each_promotion_is_attested_to_its_artifact(world: World, diff: Any, variables: dict[str, str]) -> None:
+    release = released(world, diff, **variables)
     said = attest(world, release)
     artifacts, attestations = trail(world)["artifacts"], latest(world)
     assert {each["fingerprint"] for each in artifacts.values()} == {p["incoming_fingerprint"] for p in release}
@@ -103,19 +118,19 @@ def test_each_promotion_is_attested_to_its_artifact(world: World, fixture: str, 
 
 
 def test_the_names_that_collide(world: World) -> None:
-    attest(world, released(world, "repository-names-collide"))
+    attest(world, released(world, names_collide()))
     assert set(trail(world)["artifacts"]) == {
-        *("artifact", "github", "my_tool", "my-tool", "my-repo-fb786b5dd109", "my-repo-bf8bae42710b")
+        *("artifact", "github", "my_tool", "my-tool", "my-repo-38730d82f549", "my-repo-9bcd612fa89a", "web", "api")
     }
     keys = set(latest(world)["release"]["annotations"])
     assert {key for key in keys if not key.startswith("my_tool_")} == {
-        *("artifact", "github", "my_repo_fb786b5dd109", "my_repo_bf8bae42710b")
+        *("artifact", "github", "my_repo_38730d82f549", "my_repo_9bcd612fa89a", "web", "api")
     }
-    assert len(keys) == 6
+    assert len(keys) == 8
 
 
 def test_a_link_with_several_equals_signs_is_one_annotation(world: World) -> None:
-    release = released(world, "azure-devops")
+    release = released(world, diff_of("azure-devops-spellings"))
     attest(world, release)
     links = [promotion["deployment_diff_url"] for promotion in release]
     assert all(link.count("=") > 1 for link in links)
