@@ -5,11 +5,13 @@ The builds here install nothing and bring no pip of their own: `make test` itsel
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,7 +27,7 @@ Done = subprocess.CompletedProcess[str]
 
 
 def check_out(folder: Path) -> Path:
-    """Make a checkout that needs no packages, with a script that says which environment it runs in."""
+    """Make a checkout with a script that says which environment it runs in, and needs a package that is there."""
     (folder / "scripts" / "lib").mkdir(parents=True)
     for name in ("Makefile", "scripts/lib/__init__.py"):
         shutil.copy(ROOT / name, folder / name)
@@ -36,6 +38,7 @@ def check_out(folder: Path) -> Path:
     for name in ("requirements.txt", "requirements-dev.txt"):
         (folder / name).write_text("# nothing\n")
     (folder / "scripts" / "snapshots.py").write_text(SHOW)
+    (folder / "scripts" / "msgspec.py").touch()
     return folder
 
 
@@ -195,3 +198,29 @@ def test_a_script_finds_the_projects_own_environment(checkout: Path, tmp_path: P
             assert prefix(python, *words) == str(own), (python, *words)
     (own / "pyvenv.cfg").unlink()
     assert prefix(BASE, script) != str(own), "half of an environment: it does not start for ever"
+
+
+def test_a_script_has_its_packages_installed(checkout: Path) -> None:
+    package, lock = checkout / "scripts" / "msgspec.py", checkout / "scripts" / "lib" / "build_venv.py"
+    package.unlink()
+
+    def start() -> subprocess.Popen[str]:
+        command = [BASE, checkout / "scripts" / "snapshots.py"]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, env=environment(checkout), stdout=pipe, stderr=pipe, text=True)
+
+    process = start()
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (2, ""), "the requirements here install nothing"
+    assert stderr == (
+        "building .venv: there is none yet\nsnapshots.py: the packages of requirements.txt are not installed\n"
+    )
+    (checkout / ".venv" / ".unfinished").touch()
+    with open(lock) as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        process = start()
+        time.sleep(0.5)
+        assert process.poll() is None, "it waits for the make that builds the environment"
+        package.touch()
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (0, f"{checkout / '.venv'}\n"), stderr
