@@ -11,7 +11,7 @@ reads   [record.ENVIRONMENT] of release.toml: its type, the same as in Kosli, an
           k8s                namespaces; all by default
           lambda             functions, by name; all by default
           docker             all containers of this machine
-          server             paths of the artifacts on this machine; needed
+          server             paths of the artifacts on this machine; needed. Kosli names /srv/App.jar /srv/app_jar
           s3                 bucket; needed
           azure              resource_group; needed
           cloud-run          project, as PROJECT/REGION; needed
@@ -72,11 +72,15 @@ def command(environment: str, kind: str, recorded: str, folder: str) -> list[str
     if recorded.startswith("-") or (kind == "cloud-run" and recorded.count("/") != 1):
         raise Unusable(f"{printable(recorded)} cannot be recorded")
     if kind == "server":
-        # The CLI runs in a folder of its own, so what is named here is made absolute here.
-        paths = {os.path.abspath(path): {"path": os.path.abspath(path)} for path in recorded.split(",")}
+        # The CLI runs in a folder of its own, so each path is made absolute here. It splits a name at its dots, and
+        # writes it in lower case.
+        paths = {os.path.abspath(path) for path in recorded.split(",")}
+        artifacts = {path.replace(".", "_").lower(): {"path": path} for path in sorted(paths)}
+        if len(artifacts) < len(paths):
+            raise Unusable(f"{printable(recorded)}: Kosli would give two of these paths one name: rename one of them")
         recorded = os.path.join(folder, "paths.json")
         with open(recorded, "wb") as file:
-            file.write(to_json({"version": 1, "artifacts": paths}))
+            file.write(to_json({"version": 1, "artifacts": artifacts}))
         return ["snapshot", "paths", environment, flag, recorded]
     if kind == "k8s" and (configuration := os.environ.get("KUBECONFIG") or existing(OF_THE_USER["KUBECONFIG"])):
         flags = ("--kubeconfig", os.path.abspath(configuration))

@@ -86,8 +86,9 @@ COMMANDS: dict[str, list[str]] = {
     "snapshot k8s": ["snapshot", "k8s", "kube", "--kubeconfig", "KUBE", *QUIET],
     "snapshot lambda": ["snapshot", "lambda", "functions", *QUIET],
     "snapshot docker": ["snapshot", "docker", "machine", *QUIET],
-    "snapshot paths": ["snapshot", "paths", "server", "--paths-file", "paths.yml", *QUIET],
-    "snapshot of another type": ["snapshot", "paths", "aws-beta", "--paths-file", "paths.yml", *QUIET],
+    "snapshot paths": ["snapshot", "paths", "server", "--paths-file", "paths.json", *QUIET],
+    "snapshot paths, a dot": ["snapshot", "paths", "server", "--paths-file", "dot.json", *QUIET],
+    "snapshot of another type": ["snapshot", "paths", "aws-beta", "--paths-file", "paths.json", *QUIET],
     "an unknown flag": ["begin", "trail", "t2", "--flow", "rel", "--no-such-flag"],
     "no value": ["begin", "trail", "t2", "--flow"],
 }
@@ -96,6 +97,7 @@ VARIANTS = (
     *("diff of what is not there", "assert, not compliant", "assert, no environment", "begin trail of a commit"),
     *("begin trail, no flow", "generic, no trail", "generic, a folder", "generic, a file", "junit, no results"),
     *("snyk, no sarif", "get trail, none", "get one snapshot", "get flow, none", "snapshot of another type"),
+    "snapshot paths, a dot",
 )
 # What goes wrong on the way to Kosli or back.
 FAULTS: dict[str, dict[str, Any]] = {
@@ -147,7 +149,8 @@ FILES = {
     ),
     "sbom.json": '{"bomFormat": "CycloneDX", "specVersion": "1.5", "metadata": {"timestamp": "2026-01-01T00:00:00Z"},'
     '"components": [{"type": "library", "name": "a", "version": "1"}]}',
-    "paths.yml": "version: 1\nartifacts:\n  app:\n    path: app\n",
+    "paths.json": '{"version": 1, "artifacts": {"/srv/App": {"path": "app"}}}',
+    "dot.json": '{"version": 1, "artifacts": {"/srv/app.jar": {"path": "app"}}}',
 }
 
 
