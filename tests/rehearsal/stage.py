@@ -303,7 +303,7 @@ class Stage:
         # What anyone who may push can set counts for nothing.
         for name in ("KOSLI_HOST", "KOSLI_AWS_PROD", "DEPLOY_ROLE", "GITLAB_URL"):
             command += ["--var", f"{name}=http://127.0.0.1:9"]
-        secrets = dict.fromkeys(("KOSLI_API_TOKEN", "GITLAB_TOKEN", "GITHUB_TOKEN"), TOKEN)
+        secrets = dict.fromkeys(("KOSLI_API_TOKEN", "KOSLI_RECORDER_TOKEN", "GITLAB_TOKEN", "GITHUB_TOKEN"), TOKEN)
         secrets["SOURCES_TOKEN"] = f"{TOKEN}-for-sources"
         git = checkout / ".git"
         ref = (git / "HEAD").read_text().split()[1]
