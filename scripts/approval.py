@@ -17,7 +17,6 @@ import re
 from collections import Counter
 from typing import Any
 
-from lib import ROOT
 from lib.kosli import Told, attest, attested, read_attestations
 from lib.model import Review
 from lib.processes import stop_on_signals
@@ -97,9 +96,8 @@ def main(argv: list[str]) -> int:
         "state": "approved",
         "approvers": [{"approver": review.user.login, "comment": review.comment or ""} for review in reviews],
     }
-    command = ("generic", "--name", "approval", "--compliant=true", "--annotate", f"digest={digest}")
     facts = attested("approval", "generic", compliant=True)
-    attest([Told(facts, (*command, "--repo-root", ROOT), documents=(("--user-data", data),))])
+    attest([Told(facts, ("generic", "--annotate", f"digest={digest}"), data=data)])
     write_json(data)
     return 0
 

@@ -16,7 +16,6 @@ reads   RELEASE_FLOW RELEASE_TRAIL (begun before, scripts/begin_trail.py) GATE_J
 import re
 from collections import Counter
 
-from lib import ROOT
 from lib.changes import read_changes
 from lib.kosli import Told, attest, attested, require_settings
 from lib.model import Change, Promotion
@@ -39,9 +38,8 @@ def artifacts(release: list[Promotion]) -> list[Told]:
         Told(
             attested(name, "artifact", promotion.incoming_fingerprint),
             (
-                *("artifact", safe_value(promotion.incoming_name), "--name", name),
-                *("--fingerprint", promotion.incoming_fingerprint, "--commit-url", promotion.incoming_commit_url),
-                *("--build-url", build_url(promotion), "--repo-root", ROOT),
+                *("artifact", safe_value(promotion.incoming_name)),
+                *("--commit-url", promotion.incoming_commit_url, "--build-url", build_url(promotion)),
             ),
         )
         for promotion, name in zip(release, names(release), strict=True)
@@ -53,12 +51,8 @@ def promotions(release: list[Promotion]) -> list[Told]:
     return [
         Told(
             attested(f"{name}.promotion", "promotion", promotion.incoming_fingerprint),
-            (
-                *("custom", "--type", "promotion", "--name", f"{name}.promotion"),
-                *("--fingerprint", promotion.incoming_fingerprint, "--repo-root", ROOT),
-                *annotation("deployment_diff_URL", promotion.deployment_diff_url),
-            ),
-            documents=(("--attestation-data", promotion.fields),),
+            ("custom", "--type", "promotion", *annotation("deployment_diff_URL", promotion.deployment_diff_url)),
+            data=promotion.fields,
         )
         for promotion, name in zip(release, names(release), strict=True)
     ]
@@ -74,19 +68,10 @@ def whole_release(release: list[Promotion], changes: list[Change] | None, refuse
         data["override"] = printable(this_run().override)
     what = f"Refused: {refused}" if refused else f"A release of {len(release)} promotions"
     keys = told_apart([re.sub(r"[^a-zA-Z0-9_]", "_", name) for name in names(release)], release)
-    return Told(
-        attested("release", "generic", compliant=not refused),
-        (
-            *("generic", "--name", "release", f"--compliant={'false' if refused else 'true'}"),
-            *("--description", printable(what)[:LONGEST_DESCRIPTION], "--repo-root", ROOT),
-            *(
-                argument
-                for promotion, key in zip(release, keys, strict=True)
-                for argument in annotation(key.replace("-", "_"), promotion.deployment_diff_url)
-            ),
-        ),
-        documents=(("--user-data", data),),
-    )
+    arguments = ["generic", "--description", printable(what)[:LONGEST_DESCRIPTION]]
+    for promotion, key in zip(release, keys, strict=True):
+        arguments += annotation(key.replace("-", "_"), promotion.deployment_diff_url)
+    return Told(attested("release", "generic", compliant=not refused), tuple(arguments), data=data)
 
 
 def names(release: list[Promotion]) -> list[str]:

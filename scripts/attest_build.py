@@ -94,11 +94,10 @@ def what_to_attest(build: dict[str, str]) -> tuple[list[Told], list[Told]]:
     """Return the artifact, then its evidence: Kosli must know an artifact before it takes evidence on it."""
     name, fingerprint, commit = build["ARTIFACT_NAME"], build["FINGERPRINT"], build["COMMIT_SHA"]
     repository = f"{github()}/{build['GITHUB_REPOSITORY']}"
-    common = ("--fingerprint", fingerprint, "--commit", commit, "--repo-root", build["REPO_ROOT"])
 
     def told(what: str, *arguments: str, passing: tuple[str, ...] = ()) -> Told:
         facts = Attested(build["BUILD_FLOW"], build["BUILD_TRAIL"], what, arguments[0], fingerprint, None)
-        return Told(facts, (*arguments, "--name", what, *common), passing)
+        return Told(facts, (*arguments, "--commit", commit), passing, repo_root=build["REPO_ROOT"])
 
     build_url = f"{repository}/actions/runs/{build['GITHUB_RUN_ID']}"
     links = ("--commit-url", f"{repository}/commit/{commit}", "--build-url", build_url)

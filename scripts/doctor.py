@@ -11,19 +11,17 @@ reads   FROM_ENV TO_ENV SOURCES RELEASE_FLOW ALLOW_NO_POLICY HOLDS SETTINGS
 """
 
 from collections.abc import Iterator
-from typing import Any, TypeVar
 
 from lib.holds import read_holds
-from lib.kosli import OLDEST_TRUSTED, ask, ask_for_json, cli_version, failure
+from lib.kosli import OLDEST_TRUSTED, ask, ask_for, ask_for_diff, cli_version, failure
 from lib.model import Environment
 from lib.processes import stop_on_signals
-from lib.rules import cause_in_source, commit_of, environment_of, read_diff, sources
+from lib.rules import cause_in_source, commit_of, environment_of, sources
 from lib.settings import nearest, settings
-from lib.streams import KosliFailed, Unusable, no_arguments, printable, run, say, typed, write_json
+from lib.streams import KosliFailed, Unusable, no_arguments, printable, run, say, write_json
 
 from msgspec import Struct
 
-T = TypeVar("T")
 GUIDE = "docs/set-up.md, step"
 
 
@@ -84,8 +82,7 @@ def check_flow(name: str) -> Check:
 
 def check_sources() -> Iterator[Check]:
     """Yield the flows in FROM whose code may not be promoted."""
-    document = ask_for(dict[str, Any], "diff", "snapshots", *settings().environments)
-    running = read_diff(document, "kosli diff snapshots").running_in_from
+    running = ask_for_diff(settings().environments)[1].running_in_from
     commits = {artifact.flow: commit for artifact in running if artifact.flow and (commit := commit_of(artifact))}
     against = {flow: cause for flow in sorted(commits) if (cause := cause_in_source(commits[flow]))}
     for flow, cause in against.items():
@@ -93,11 +90,6 @@ def check_sources() -> Iterator[Check]:
     if not against:
         named = ", ".join(map(printable, sources())) or "none is named, so everybody's code may be promoted"
         yield Check("sources", True, f"{named}; flows of FROM below them: {len(commits)}")
-
-
-def ask_for(kind: type[T], *arguments: str) -> T:
-    """Return the answer of a command of the CLI, which is of a kind."""
-    return typed(ask_for_json(*arguments)[1], kind, f"kosli {' '.join(arguments[:2])}")
 
 
 def main(argv: list[str]) -> int:

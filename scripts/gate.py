@@ -18,9 +18,8 @@ reads   ALLOW_NO_POLICY GATE_JOBS KOSLI_..., and FROM_ENV TO_ENV where no enviro
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
 
-from lib.kosli import OLDEST_TRUSTED, Answer, ask, cli_version, document_in, failure, redacted, require_settings
+from lib.kosli import OLDEST_TRUSTED, Answer, ask, cli_version, failure, record_in, redacted, require_settings
 from lib.model import AssertAnswer, Candidate, PolicyEvaluation, Resolution, RuleEvaluation, Verdict
 from lib.processes import side_by_side, stop_on_signals
 from lib.releases import read_release, require_environments
@@ -56,22 +55,19 @@ def judge(promotion: Candidate, environment: str) -> Verdict:
         )
         if answer.code not in (0, 1):
             raise failure(answer)
-        read_answer(document_in(answer), answer, verdict)
+        read_answer(answer, verdict)
     except Stop as stop:
         verdict.reasons = list(stop.causes)
     return verdict
 
 
-def read_answer(document: Any, answer: Answer, verdict: Verdict) -> None:
+def read_answer(answer: Answer, verdict: Verdict) -> None:
     """Put into a verdict what Kosli's answer says.
 
     Raises KosliFailed when it does not answer the question. `compliant` needs all of: exit code 0, compliant: true,
     an evaluated policy (unless waived), and no evaluation that says otherwise.
     """
-    try:
-        assertion = typed(document, AssertAnswer, "kosli assert artifact: its answer cannot be read")
-    except Unusable as error:
-        raise KosliFailed(*map(redacted, error.causes)) from None
+    assertion = record_in(answer, AssertAnswer)
     if assertion.scope == "flow":
         raise KosliFailed(
             f"kosli assert artifact: it did not look at {verdict.environment}: is there no such environment?"
@@ -152,7 +148,7 @@ def refuse_untrusted_cli() -> None:
         )
 
 
-def read_candidates(document: Any, environments: list[str]) -> list[Candidate]:
+def read_candidates(document: object, environments: list[str]) -> list[Candidate]:
     """Return what is to be judged: a release, whose environments are then looked at, or the one promotion of a job."""
     if isinstance(document, list):
         release = read_release(document)

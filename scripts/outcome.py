@@ -11,7 +11,6 @@ reads   DIGEST RELEASE_FLOW RELEASE_TRAIL KOSLI_... and EVIDENCE: a folder to at
 
 import os
 
-from lib import ROOT
 from lib.kosli import Told, attest, attested
 from lib.model import Outcome, Promotion
 from lib.processes import stop_on_signals
@@ -35,11 +34,10 @@ def main(argv: list[str]) -> int:
     data = {"digest": digest(approved), "landed": count, "count": len(approved), "outcomes": outcomes}
     compliant = bool(outcomes) and count == len(approved)
     stop_on_signals()
-    command = ("generic", "--name", "outcome", f"--compliant={'true' if compliant else 'false'}", "--repo-root", ROOT)
-    said = ("--description", f"{count} of {len(approved)} have landed")
+    command = ("generic", "--description", f"{count} of {len(approved)} have landed")
     attachments = ("--attachments", os.path.abspath(this_run().evidence)) if this_run().evidence else ()
     facts = attested("outcome", "generic", compliant=compliant)
-    attest([Told(facts, (*command, *said, *attachments), documents=(("--user-data", data),))])
+    attest([Told(facts, (*command, *attachments), data=data)])
     write_json(data)
     return 0
 

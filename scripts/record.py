@@ -82,7 +82,7 @@ def command(environment: str, kind: str, recorded: str, folder: str) -> list[str
         with open(recorded, "wb") as file:
             file.write(to_json({"version": 1, "artifacts": artifacts}))
         return ["snapshot", "paths", environment, flag, recorded]
-    if kind == "k8s" and (configuration := os.environ.get("KUBECONFIG") or existing(OF_THE_USER["KUBECONFIG"])):
+    if kind == "k8s" and (configuration := os.environ.get("KUBECONFIG")):
         flags = ("--kubeconfig", os.path.abspath(configuration))
         return ["snapshot", kind, environment, *((flag, recorded) if recorded else ()), *flags]
     if kind == "cloud-run":
@@ -91,10 +91,11 @@ def command(environment: str, kind: str, recorded: str, folder: str) -> list[str
     return ["snapshot", kind, environment, *((flag, recorded) if recorded else ())]
 
 
-def existing(path: str) -> str:
-    """Return a path of the user's, "" when nothing is there."""
-    path = os.path.expanduser(path)
-    return path if os.path.exists(path) else ""
+def name_files_of_the_user() -> None:
+    """Name in this process's own environment the files of the user's that are there, unless others are named."""
+    for name, path in OF_THE_USER.items():
+        if not os.environ.get(name) and os.path.exists(os.path.expanduser(path)):
+            os.environ[name] = os.path.expanduser(path)
 
 
 def what_to_record(environment: str) -> tuple[str, str]:
@@ -121,12 +122,12 @@ def main(argv: list[str]) -> int:
         return 0
     environment = arguments.parse_args(argv).environment
     kind, recorded = what_to_record(environment)
+    name_files_of_the_user()
     with tempfile.TemporaryDirectory() as folder:
         told = command(environment, kind, recorded, folder)
         stop_on_signals()
         require_settings()
-        more = {name: existing(path) for name, path in OF_THE_USER.items() if not os.environ.get(name)}
-        tell(*told, passing=tuple(name for name in PASSED if name not in more), more=more)
+        tell(*told, passing=PASSED)
     write_json({"environment": environment, "type": kind})
     return 0
 

@@ -18,13 +18,13 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 
-from lib.kosli import ask_for_json, require_settings
+from lib.kosli import ask_for_diff, require_settings
 from lib.model import Artifact, Diff, Ending, Outcome, Promotion
 from lib.processes import stop_on_signals
 from lib.releases import read_approved, require_environments, too_old
-from lib.rules import by_key, environment_of, matcher, read_diff, require_diff_of
+from lib.rules import by_key, environment_of, matcher
 from lib.settings import settings
-from lib.streams import KosliFailed, Refused, Unusable, one_file, printable, run, say, write_json
+from lib.streams import KosliFailed, one_file, printable, run, say, write_json
 
 import msgspec
 from tqdm import tqdm
@@ -69,7 +69,8 @@ def looks(
     known: list[Outcome] = []
     while True:
         try:
-            diff = ask_for_diff(environments, start + timeout - time.monotonic())
+            rest = start + timeout - time.monotonic()
+            diff = ask_for_diff(environments, within=max(rest, SHORTEST_QUESTION))[1]
             if old := too_old(approved, diff.from_snapshot, diff.to_snapshot):
                 raise KosliFailed("; ".join(old))
             known = keep_seconds(outcomes(approved, diff, time.monotonic() - start), known)
@@ -82,17 +83,6 @@ def looks(
         if rest <= 0:
             return
         time.sleep(min(interval, rest))
-
-
-def ask_for_diff(environments: tuple[str, str], rest: float) -> Diff:
-    """Return the diff of the two environments' latest snapshots, asked for within what is left of the time."""
-    answer = ask_for_json("diff", "snapshots", *environments, within=max(rest, SHORTEST_QUESTION))[1]
-    try:
-        diff = read_diff(answer, "its answer")
-        require_diff_of(diff, environments)
-    except (Unusable, Refused) as error:
-        raise KosliFailed(f"kosli diff snapshots: {error.causes[0]}") from None
-    return diff
 
 
 def keep_seconds(seen: list[Outcome], known: Iterable[Outcome]) -> list[Outcome]:

@@ -16,8 +16,7 @@ TIMEOUT = 120.0  # seconds for one repository, or one question
 MOST_COMMITS = 250
 LONGEST_SUBJECT = 200
 _PASSED = (
-    *("PATH", "HOME", "XDG_CONFIG_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSH_AUTH_SOCK", "GIT_SSL_CAINFO"),
-    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"),
+    *("HOME", "XDG_CONFIG_HOME", "SSH_AUTH_SOCK", "GIT_SSL_CAINFO"),
     *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"),
 )
 _OURS = ("core.hooksPath=/dev/null", "gc.auto=0", "maintenance.auto=false", "submodule.recurse=false")
@@ -100,7 +99,6 @@ class Clone:
 
     def git(self, *arguments: str, network: bool = False) -> bytes:
         """Return what git prints. Raises GitFailed with the line that tells its cause."""
-        passed = {name: os.environ.get(name, "") for name in _PASSED}
         protocols = os.environ.get("GIT_ALLOW_PROTOCOL") or "https"
         own = {
             "GIT_ALLOW_PROTOCOL": protocols if network else "none",
@@ -108,17 +106,16 @@ class Clone:
             "GIT_TERMINAL_PROMPT": "0",
             "LC_ALL": "C.UTF-8",
         }
-        options = [*_OURS]
+        options = list(_OURS)
         if network and (host := settings().changes.token_host) and variable("SOURCES_TOKEN"):
             # The helper's own shell expands the token, when git asks for it: it is in no file and on no command line.
             own["SOURCES_TOKEN"] = variable("SOURCES_TOKEN")
             helper = '!f() { echo username=oauth2; echo "password=$SOURCES_TOKEN"; }; f'
             options.append(f"credential.https://{host}.helper={helper}")
         flags = [flag for option in options for flag in ("-c", option)]
-        environment = {name: value for name, value in {**passed, **own}.items() if value}
+        command = ("git", *flags, f"--git-dir={self.folder}", *arguments)
         try:
-            where = f"--git-dir={self.folder}"
-            ended = processes.run("git", *flags, where, *arguments, env=environment, cwd="/", timeout=TIMEOUT)
+            ended = processes.run(*command, env=processes.environment(_PASSED, own), cwd="/", timeout=TIMEOUT)
         except TimeoutError:
             raise GitFailed(f"git {arguments[0]}: no answer within {TIMEOUT:g} seconds") from None
         except KosliFailed as error:

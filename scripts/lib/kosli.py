@@ -10,17 +10,19 @@ import math
 import os
 import re
 import tempfile
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from lib import ROOT, processes
-from lib.model import Attestation, AttestationStatus, Attested, ComplianceStatus, Trail
+from lib.model import Attestation, AttestationStatus, Attested, ComplianceStatus, Diff, Trail
+from lib.rules import read_diff, require_diff_of
 from lib.settings import release_trail, settings, variable
-from lib.streams import LONGEST_VALUE, KosliFailed, Unusable, parse, printable, say, to_json, typed
+from lib.streams import LONGEST_VALUE, KosliFailed, Refused, Unusable, parse, printable, say, to_json, typed
 
-PASSED = (
-    *("PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"),
-    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"),
-)
+import msgspec
+
+T = TypeVar("T")
+
 # What the attest commands take from GitHub Actions: the commit and the links to it and to the run.
 PASSED_TO_ATTEST = (
     *("CI", "GITHUB_ACTIONS", "GITHUB_ACTOR", "GITHUB_REF", "GITHUB_REF_NAME", "GITHUB_REPOSITORY"),
@@ -43,23 +45,22 @@ class Answer(NamedTuple):
 
 
 class Told(NamedTuple):
-    """Something to attest: as what the trail holds it, and the command that says it.
+    """Something to attest: as what the trail holds it, and what the command says beside these facts.
 
-    `documents`: the flags of the command that take a file, each with the JSON data for that file.
+    `data`: what the attestation holds, as JSON.
     """
 
     facts: Attested
     arguments: tuple[str, ...]
     passing: tuple[str, ...] = ()
-    documents: tuple[tuple[str, Any], ...] = ()
+    data: Any = None
+    repo_root: str = ROOT
 
     def __str__(self) -> str:
         return f"{self.facts.name} ({self.facts.type})"
 
 
-def ask(
-    *arguments: str, passing: tuple[str, ...] = (), more: dict[str, str] | None = None, within: float = math.inf
-) -> Answer:
+def ask(*arguments: str, passing: Sequence[str] = (), within: float = math.inf) -> Answer:
     """Run `kosli ARGUMENTS` and return what came of it, whatever its exit code. It sees the variables `passing` too.
 
     Raises KosliFailed when there is no CLI, no organisation or token, when dry run is on, or when the time is up:
@@ -68,7 +69,6 @@ def ask(
     require_settings()
     command = " ".join(("kosli", *arguments[: 1 if arguments[0] == "version" else 2]))
     kosli = settings().kosli
-    passed = {name: os.environ.get(name, "") for name in (*PASSED, *passing)}
     own = {
         "KOSLI_HOST": kosli.host,
         "KOSLI_ORG": kosli.org,
@@ -77,12 +77,12 @@ def ask(
         "KOSLI_MAX_API_RETRIES": "" if kosli.max_api_retries is None else str(kosli.max_api_retries),
         "KOSLI_NO_UPDATE_CHECK": "1",
     }
-    environment = {name: value for name, value in {**passed, **(more or {}), **own}.items() if value}
     timeout = min(kosli.timeout, within)
     try:
         # No file of the user's, or of the current folder's, is in it. What cannot be removed is no reason to fail.
         with tempfile.TemporaryDirectory(prefix="kosli-home-", ignore_cleanup_errors=True) as home:
-            ended = processes.run("kosli", *arguments, env={**environment, "HOME": home}, cwd=home, timeout=timeout)
+            environment = processes.environment(passing, {**own, "HOME": home})
+            ended = processes.run("kosli", *arguments, env=environment, cwd=home, timeout=timeout)
     except TimeoutError:
         raise KosliFailed(f"{command}: no answer within {timeout:g} seconds (KOSLI_TIMEOUT)") from None
     said = _cause(ended.stderr)
@@ -91,14 +91,30 @@ def ask(
     return Answer(command, ended.code, ended.stdout, said)
 
 
-def ask_for_json(*arguments: str, within: float = math.inf) -> tuple[bytes, Any]:
-    """Return the answer of a command that must succeed with JSON, as bytes and as a document."""
+def _ask_for_answer(*arguments: str, within: float = math.inf) -> Answer:
+    """Return the answer of a command that must succeed, and print JSON."""
     answer = ask(*arguments, "--output=json", "--debug=false", within=within)
     if answer.code:
         raise failure(answer)
     if any(token.encode() in answer.stdout for token in _tokens() if len(token) > 15):
         raise KosliFailed(f"{answer.command}: its answer holds the API token, and is not shown")
-    return answer.stdout, document_in(answer)
+    return answer
+
+
+def ask_for(kind: type[T], *arguments: str) -> T:
+    """Return the answer of a command that must succeed, as the record `kind`."""
+    return record_in(_ask_for_answer(*arguments), kind)
+
+
+def ask_for_diff(expressions: tuple[str, str], within: float = math.inf) -> tuple[bytes, Diff]:
+    """Return the diff of two snapshots, as Kosli prints it and as a record, after a check that it is of these two."""
+    answer = _ask_for_answer("diff", "snapshots", *expressions, within=within)
+    try:
+        diff = read_diff(document_in(answer), "its answer")
+        require_diff_of(diff, expressions)
+    except (Unusable, Refused) as error:
+        raise KosliFailed(*(f"{answer.command}: {cause}" for cause in error.causes)) from None
+    return answer.stdout, diff
 
 
 def cli_version() -> tuple[str, tuple[int, ...]]:
@@ -112,10 +128,10 @@ def cli_version() -> tuple[str, tuple[int, ...]]:
     return printable(text.strip()), min(versions, default=())
 
 
-def tell(*arguments: str, passing: tuple[str, ...] = (), more: dict[str, str] | None = None) -> None:
+def tell(*arguments: str, passing: Sequence[str] = ()) -> None:
     """Run a command that changes something in Kosli and must succeed. Dry run, of whatever source, is off."""
     flags = ("--dry-run=false", "--debug=false")
-    answer = ask(*arguments, *flags, passing=(*PASSED_TO_ATTEST, *passing), more=more)
+    answer = ask(*arguments, *flags, passing=(*PASSED_TO_ATTEST, *passing))
     if answer.code:
         raise failure(answer)
 
@@ -128,22 +144,14 @@ def begin_trail(flow: str, trail: str, description: str, *more: str) -> None:
 
 def read_trail(flow: str, trail: str) -> Trail:
     """Return what a trail holds."""
-    document = ask_for_json("get", "trail", trail, "--flow", flow)[1]
-    try:
-        return typed(document, Trail, "kosli get trail: its answer is not a trail")
-    except Unusable as error:
-        raise KosliFailed(*error.causes) from None
+    return ask_for(Trail, "get", "trail", trail, "--flow", flow)
 
 
 def read_attestations(flow: str, trail: str, name: str) -> list[Attestation]:
     """Return the attestations of a name that a trail holds, [] when the trail itself lists none."""
     answer = ask("get", "attestation", name, "--flow", flow, "--trail", trail, "--output=json", "--debug=false")
-    try:
-        what = "kosli get attestation: its answer cannot be read"
-        if not answer.code and (attestations := typed(document_in(answer), list[Attestation], what)):
-            return attestations
-    except Unusable as error:
-        raise KosliFailed(*error.causes) from None
+    if not answer.code and (attestations := record_in(answer, list[Attestation])):
+        return attestations
     status = read_trail(flow, trail).compliance_status
     if status.attestations_statuses is None:
         raise KosliFailed("kosli get trail: its answer does not say which attestations the trail holds")
@@ -168,15 +176,17 @@ def attest(*phases: list[Told]) -> None:
 
     def attest_one(told: Told) -> str:
         states[str(told)] = "failed"  # until it is known better: Kosli may have it all the same
-        arguments = ["attest", *told.arguments, "--flow", told.facts.flow, "--trail", told.facts.trail]
+        facts = told.facts
+        arguments = ["attest", *told.arguments, "--name", facts.name, "--flow", facts.flow, "--trail", facts.trail]
+        arguments += ["--fingerprint", facts.fingerprint] if facts.fingerprint else []
+        arguments += [f"--compliant={str(facts.compliant).lower()}"] if facts.compliant is not None else []
         try:
-            with tempfile.TemporaryDirectory() as folder:
-                for flag, document in told.documents:
-                    path = os.path.join(folder, f"{flag}.json")
-                    with open(path, "wb") as file:
-                        file.write(to_json(document))
-                    arguments += (flag, path)
-                tell(*arguments, passing=told.passing)
+            with tempfile.NamedTemporaryFile(suffix=".json") as file:
+                if told.data is not None:
+                    file.write(to_json(told.data))
+                    file.flush()
+                    arguments += ["--user-data" if facts.type == "generic" else "--attestation-data", file.name]
+                tell(*arguments, "--repo-root", told.repo_root, passing=told.passing)
         except KosliFailed as error:
             return error.causes[0]
         states[str(told)] = "attested"
@@ -204,22 +214,19 @@ def missing_in_trail(wanted: list[Told]) -> list[Told]:
     artifacts = status.artifacts_statuses or {}
 
     def is_there(told: Told) -> bool:
-        if told.facts.type == "artifact":
-            return told.facts.name in artifacts and same_artifact(told.facts.name, told)
-        artifact, dot, _ = told.facts.name.rpartition(".")
-        if dot and (artifact not in artifacts or not same_artifact(artifact, told)):
+        facts = told.facts
+        artifact = facts.name if facts.type == "artifact" else facts.name.rpartition(".")[0]
+        if artifact and (artifact not in artifacts or artifacts[artifact].artifact_fingerprint != facts.fingerprint):
             return False
-        held = [entry for entry in listed_in(status, told.facts.name) if entry.status == "COMPLETE"]
-        if told.facts.compliant is not None:
-            held = [entry for entry in held if entry.is_compliant == told.facts.compliant]
-        return bool(held) and all(has_data(told, data) for flag, data in told.documents if flag == "--user-data")
-
-    def same_artifact(name: str, told: Told) -> bool:
-        return artifacts[name].artifact_fingerprint == told.facts.fingerprint
-
-    def has_data(told: Told, data: Any) -> bool:
-        attestations = read_attestations(told.facts.flow, told.facts.trail, told.facts.name)
-        return parse(to_json(data), "its data") in [attestation.user_data for attestation in attestations]
+        if facts.type == "artifact":
+            return True
+        held = [entry for entry in listed_in(status, facts.name) if entry.status == "COMPLETE"]
+        if not any(facts.compliant in (None, entry.is_compliant) for entry in held):
+            return False
+        if facts.type != "generic":
+            return True
+        attestations = read_attestations(facts.flow, facts.trail, facts.name)
+        return msgspec.to_builtins(told.data) in [attestation.user_data for attestation in attestations]
 
     return [told for told in wanted if not is_there(told)]
 
@@ -227,6 +234,14 @@ def missing_in_trail(wanted: list[Told]) -> list[Told]:
 def attested(name: str, kind: str, fingerprint: str = "", compliant: bool | None = None) -> Attested:
     """Return the facts of something that is attested in the release's trail."""
     return Attested(settings().release_flow, release_trail(), name, kind, fingerprint, compliant)
+
+
+def record_in(answer: Answer, kind: type[T]) -> T:
+    """Return a command's answer as the record `kind`; KosliFailed says where it does not fit."""
+    try:
+        return typed(document_in(answer), kind, f"{answer.command}: its answer cannot be read")
+    except Unusable as error:
+        raise KosliFailed(*map(redacted, error.causes)) from None
 
 
 def document_in(answer: Answer) -> Any:

@@ -19,6 +19,12 @@ from lib.streams import KosliFailed, printable
 T = TypeVar("T")
 R = TypeVar("R")
 
+# The variables that every program may see.
+PASSED = (
+    *("PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"),
+)
+
 _lock = threading.Lock()
 _running: dict[int, Any] = {}  # sh's commands by process id
 _stopped = 0  # the signal that stops this process
@@ -33,6 +39,12 @@ class Ended(NamedTuple):
     code: int
     stdout: bytes
     stderr: bytes
+
+
+def environment(passing: Sequence[str], own: dict[str, str]) -> dict[str, str]:
+    """Return an environment for a program: the variables PASSED and `passing`, then `own`; nothing that is empty."""
+    passed = {name: os.environ.get(name, "") for name in (*PASSED, *passing)}
+    return {name: value for name, value in {**passed, **own}.items() if value}
 
 
 def run(program: str, *arguments: str, env: dict[str, str], cwd: str, timeout: float) -> Ended:
