@@ -81,7 +81,6 @@ def refuse_own(approvers: list[str]) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Attest the approval that the reviews on stdin hold, and write it down."""
     no_arguments(__doc__, argv)
     environment, digest = this_run().environment, this_run().digest
     if not re.fullmatch("[0-9a-f]{64}", digest):

@@ -132,7 +132,6 @@ def known_changes(release: list[Promotion], refused: str) -> list[Change] | None
 
 
 def main(argv: list[str]) -> int:
-    """Attest the release on stdin, or that it was refused."""
     no_arguments(__doc__, argv)
     reasons = read_reasons()
     refused = "\n".join(reasons or ())

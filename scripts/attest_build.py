@@ -116,7 +116,6 @@ def what_to_attest(build: dict[str, str]) -> tuple[list[Told], list[Told]]:
 
 
 def main(argv: list[str]) -> int:
-    """Attest the build that the settings name, and write it down for the gate."""
     no_arguments(__doc__, argv)
     build = read_settings()
     stop_on_signals()

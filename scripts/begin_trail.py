@@ -15,7 +15,6 @@ from lib.streams import no_arguments, run, write_json
 
 
 def main(argv: list[str]) -> int:
-    """Begin the trail."""
     no_arguments(__doc__, argv)
     flow, trail = settings().release_flow, release_trail()
     stop_on_signals()

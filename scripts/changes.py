@@ -87,7 +87,6 @@ def between(promotion: Promotion, clone: Clone | None, why: str) -> Change:
 
 
 def main(argv: list[str]) -> int:
-    """Read a release, write its changes; 1 when something speaks against it, and it is no rollback."""
     no_arguments(__doc__, argv)
     release, to = read_release(read_document()), environment_of(settings().environments[1])
     require_origin(release, to)

@@ -219,7 +219,6 @@ def finish(demo: Demo, before: Any, release: Any, digest: str) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Show a release, up to the approval or to its end."""
     no_arguments(__doc__, argv)
     processes.stop_on_signals()
     show("", f"A whole release from {FROM} into {TO}, on a Kosli that runs on this machine: no account, no network")

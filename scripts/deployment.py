@@ -62,7 +62,6 @@ def outputs(promotion: Deployable) -> dict[str, str]:
 
 
 def main(argv: list[str]) -> int:
-    """Read the promotion, append the outputs."""
     no_arguments(__doc__, argv)
     document = read_document()
     promotion = typed(document, Deployable, "stdin is not a promotion")

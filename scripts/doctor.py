@@ -93,7 +93,6 @@ def check_sources() -> Iterator[Check]:
 
 
 def main(argv: list[str]) -> int:
-    """Write the checks; 1 when something is missing."""
     no_arguments(__doc__, argv)
     stop_on_signals()
     first = Check("settings", True, f"{' and '.join(settings().environments)}, holds: {len(read_holds())}")

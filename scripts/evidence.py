@@ -30,7 +30,6 @@ def files(paths: list[str]) -> Iterator[tuple[str, Path]]:
 
 
 def main(argv: list[str]) -> int:
-    """Copy the files, write their sums."""
     arguments = Arguments(__doc__)
     arguments.add_argument("folder", metavar="FOLDER")
     arguments.add_argument("files", metavar="FILE", nargs="+")

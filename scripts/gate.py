@@ -163,7 +163,6 @@ def read_candidates(document: object, environments: list[str]) -> list[Candidate
 
 
 def main(argv: list[str]) -> int:
-    """Read a release or one promotion, write the verdicts."""
     arguments = Arguments(__doc__)
     arguments.add_argument("environments", nargs="*", metavar="ENVIRONMENT")
     named = arguments.parse_args(argv).environments

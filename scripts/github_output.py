@@ -63,7 +63,6 @@ def refuse_one_repository(release: list[Promotion]) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Read the release, append the outputs."""
     no_arguments(__doc__, argv)
     append_outputs(outputs(read_release(read_document())))
     return 0

@@ -17,7 +17,6 @@ from lib.streams import no_arguments, printable, run, say, write_json
 
 
 def main(argv: list[str]) -> int:
-    """Write the holds."""
     no_arguments(__doc__, argv)
     now, holds = datetime.now(UTC), read_holds()
     write_json(

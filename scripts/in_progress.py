@@ -15,7 +15,6 @@ from lib.streams import no_arguments, read_document, run, write_json
 
 
 def main(argv: list[str]) -> int:
-    """Read the diff, write the deployments in progress; 1 when there are any, as diff does."""
     no_arguments(__doc__, argv)
     diff = read_diff(read_document())
     require_named_environments(diff)

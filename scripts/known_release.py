@@ -19,7 +19,6 @@ from lib.streams import KosliFailed, Refused, one_file, printable, read_file, ru
 
 
 def main(argv: list[str]) -> int:
-    """Compare the digest of the release with those in the trail."""
     path = one_file(__doc__, argv, "RELEASE")
     wanted = digest(read_release(read_file(path), printable(path)))
     resource_name("ROLLBACK_OF", this_run().rollback_of)

@@ -19,7 +19,6 @@ from lib.streams import no_arguments, run, write_json
 
 
 def main(argv: list[str]) -> int:
-    """Create or update the flow and the attestation type; begin the trail when one is named."""
     no_arguments(__doc__, argv)
     stop_on_signals()
     flow, folder = settings().release_flow, os.path.join(ROOT, "kosli")

@@ -26,7 +26,6 @@ def landed(approved: list[Promotion], outcomes: list[Outcome]) -> int:
 
 
 def main(argv: list[str]) -> int:
-    """Attest the outcomes on stdin."""
     approved = read_approved(one_file(__doc__, argv, "APPROVED"))
     raw = read_bytes("/dev/stdin")
     outcomes = typed(parse(raw, "stdin"), list[Outcome], "stdin is not outcomes") if raw.strip() else []

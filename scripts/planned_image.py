@@ -42,7 +42,6 @@ def texts(value: Any) -> list[str]:
 
 
 def main(argv: list[str]) -> int:
-    """Read the plan, look for the fingerprint."""
     no_arguments(__doc__, argv)
     fingerprint = this_run().fingerprint
     if not re.fullmatch("[0-9a-f]{64}", fingerprint):

@@ -44,7 +44,6 @@ def check(workflow_run: WorkflowRun, number: str, repository: str, branch: str) 
 
 
 def main(argv: list[str]) -> int:
-    """Check the run on stdin."""
     path = one_file(__doc__, argv, "COMPARISON")
     comparison = typed(read_file(path), Comparison, f"{printable(path)} is no comparison of commits")
     number, repository, branch = this_run().rollback_of, variable("GITHUB_REPOSITORY"), variable("GITHUB_REF_NAME")

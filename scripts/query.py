@@ -17,7 +17,6 @@ from lib.streams import Unusable, one_file, printable, read_document, run, write
 
 
 def main(argv: list[str]) -> int:
-    """Read a document, write what the query selects."""
     query = one_file(__doc__, argv, "QUERY")
     named = os.sep not in query and not os.path.exists(query)
     answer = search(path_of(query) if named else query, read_document())

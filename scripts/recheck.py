@@ -107,7 +107,6 @@ def refuse_pinned(expressions: tuple[str, str]) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Read a fresh diff, write what is left of the approved release."""
     approved = read_approved(one_file(__doc__, argv, "APPROVED"))
     refuse_pinned(settings().environments)
     if this_run().proposed:

@@ -109,7 +109,6 @@ def what_to_record(environment: str) -> tuple[str, str]:
 
 
 def main(argv: list[str]) -> int:
-    """Record the environment that the argument names, or say which ones release.toml records."""
     arguments = Arguments(__doc__)
     arguments.add_argument("environment", metavar="ENVIRONMENT")
     if argv == ["--matrix"]:

@@ -15,7 +15,6 @@ from lib.streams import no_arguments, run, write
 
 
 def main(argv: list[str]) -> int:
-    """Read what summary.py reads, write its page as HTML."""
     no_arguments(__doc__, argv)
     write(html().encode())
     return 0

@@ -50,7 +50,6 @@ def swapped(promotion: Promotion) -> dict[str, Any]:
 
 
 def main(argv: list[str]) -> int:
-    """Read a release, write its inverse."""
     no_arguments(__doc__, argv)
     inverse, notes = rollback(read_release(read_document()))
     write_json(fields_of(inverse))

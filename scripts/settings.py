@@ -28,7 +28,6 @@ def for_make() -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Write the settings in force."""
     arguments = Arguments(__doc__)
     arguments.add_argument("--help-for-make", action="store_true")
     if arguments.parse_args(argv).help_for_make:

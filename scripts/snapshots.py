@@ -20,7 +20,6 @@ from lib.streams import Arguments, parse, printable, read_bytes, run, write
 
 
 def main(argv: list[str]) -> int:
-    """Write the saved diff, or the one that Kosli gives."""
     arguments = Arguments(__doc__)
     arguments.add_argument("--latest", action="store_true")
     one, other = settings().environments

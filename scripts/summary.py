@@ -23,7 +23,6 @@ from lib.streams import no_arguments, run, write
 
 
 def main(argv: list[str]) -> int:
-    """Read a release and what goes with it, write the page."""
     no_arguments(__doc__, argv)
     write(markdown().encode())
     return 0

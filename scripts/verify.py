@@ -104,7 +104,6 @@ def progress(known: list[Outcome], trouble: str) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Ask until all of the approved release has landed, write the outcomes."""
     approved = read_approved(one_file(__doc__, argv, "APPROVED"))
     one, other = map(environment_of, settings().environments)
     require_environments(approved, one, other)
