@@ -16,46 +16,46 @@ reads   FROM_ENV TO_ENV (only their latest snapshots are asked for) VERIFY_INTER
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from lib.kosli import ask_for_diff, require_settings
-from lib.model import Artifact, Diff, Ending, Outcome, Promotion
+from lib.model import Diff, Ending, Outcome, Promotion
 from lib.processes import stop_on_signals
 from lib.releases import read_approved, require_environments, too_old
 from lib.rules import by_key, environment_of, matcher
 from lib.settings import settings
 from lib.streams import KosliFailed, one_file, printable, run, say, write_json
 
-import msgspec
 from tqdm import tqdm
 
 SHORTEST_QUESTION = 5.0  # seconds that Kosli gets for an answer, even at the end of the time
 
 
-def outcomes(approved: list[Promotion], diff: Diff, seconds: float) -> list[Outcome]:
-    """Return what became of each approved promotion, as a diff shows it."""
+def outcomes(approved: list[Promotion], diff: Diff, seconds: float, known: list[Outcome]) -> list[Outcome]:
+    """Return what became of each approved promotion, as a diff shows it `seconds` after the start.
+
+    What has not changed since it was `known` keeps the time when it was first seen.
+    """
     match = matcher()
     runs_in_to = by_key(diff.running_in_to, match)
     all_in_to = {artifact.fingerprint for artifact in diff.running_in_to}
+    first_seen = {(outcome.fingerprint, outcome.outcome, *outcome.running): outcome.seconds for outcome in known}
     seen = []
     for promotion in approved:
-        running = runs_in_to.get(match(promotion.incoming), [])
-        ended = outcome(promotion, running)
-        if ended == "landed" and promotion.outgoing_fingerprint in all_in_to - {""}:
-            ended = "not landed"
-        fingerprints = sorted(artifact.fingerprint for artifact in running)
-        facts = (promotion.incoming_flow, promotion.incoming_fingerprint)
-        seen.append(Outcome(*facts, ended, fingerprints, diff.to_snapshot, round(seconds, 1)))
+        fingerprint = promotion.incoming_fingerprint
+        running = sorted(artifact.fingerprint for artifact in runs_in_to.get(match(promotion.incoming), []))
+        ended = ending(promotion, set(running), all_in_to)
+        since = first_seen.get((fingerprint, ended, *running), round(seconds, 1))
+        seen.append(Outcome(promotion.incoming_flow, fingerprint, ended, running, diff.to_snapshot, since))
     return seen
 
 
-def outcome(promotion: Promotion, running: list[Artifact]) -> Ending:
-    """Return landed, not landed or another landed, for what TO runs of a promotion's flow."""
-    fingerprints = {artifact.fingerprint for artifact in running}
-    if fingerprints == {promotion.incoming_fingerprint}:
-        return "landed"
-    expected = {promotion.incoming_fingerprint, promotion.outgoing_fingerprint}
-    return "not landed" if not fingerprints or fingerprints & expected else "another landed"
+def ending(promotion: Promotion, running: set[str], all_in_to: set[str]) -> Ending:
+    """Return what became of a promotion, by the fingerprints that TO runs: of its flow, and of all."""
+    incoming, outgoing = promotion.incoming_fingerprint, promotion.outgoing_fingerprint
+    if running == {incoming}:
+        return "not landed" if outgoing and outgoing in all_in_to else "landed"
+    return "another landed" if running and running.isdisjoint((incoming, outgoing)) else "not landed"
 
 
 def looks(
@@ -73,7 +73,7 @@ def looks(
             diff = ask_for_diff(environments, within=max(rest, SHORTEST_QUESTION))[1]
             if old := too_old(approved, diff.from_snapshot, diff.to_snapshot):
                 raise KosliFailed("; ".join(old))
-            known = keep_seconds(outcomes(approved, diff, time.monotonic() - start), known)
+            known = outcomes(approved, diff, time.monotonic() - start, known)
             yield known, ""
             if all(outcome.outcome == "landed" for outcome in known):
                 return
@@ -83,16 +83,6 @@ def looks(
         if rest <= 0:
             return
         time.sleep(min(interval, rest))
-
-
-def keep_seconds(seen: list[Outcome], known: Iterable[Outcome]) -> list[Outcome]:
-    """Return outcomes; one that has not changed keeps the time when it was first seen."""
-    before = {(outcome.fingerprint, outcome.outcome, *outcome.running): outcome.seconds for outcome in known}
-    keys = [(outcome.fingerprint, outcome.outcome, *outcome.running) for outcome in seen]
-    return [
-        msgspec.structs.replace(outcome, seconds=before.get(key, outcome.seconds))
-        for outcome, key in zip(seen, keys, strict=True)
-    ]
 
 
 def progress(known: list[Outcome], trouble: str) -> str:
