@@ -15,6 +15,7 @@ reads   RELEASE_FLOW RELEASE_TRAIL (begun before, scripts/begin_trail.py) GATE_J
 
 import re
 from collections import Counter
+from contextlib import nullcontext, suppress
 
 from lib.changes import read_changes
 from lib.kosli import Told, attest, attested, require_settings
@@ -113,32 +114,20 @@ def build_url(promotion: Promotion) -> str:
     return f"{repository}/actions/runs/{run_id}" if run_id else promotion.incoming_commit_url
 
 
-def read_refused() -> list[Promotion]:
-    """Return the release that was refused, [] when there is none: whoever refused it may have printed nothing."""
-    try:
-        return read_release(read_document())
-    except Unusable:
-        return []
-
-
-def known_changes(release: list[Promotion], refused: str) -> list[Change] | None:
-    """Return the changes of the release. What was refused is attested without them rather than not at all."""
-    try:
-        return read_changes(release)
-    except Unusable:
-        if not refused:
-            raise
-        return None
-
-
 def main(argv: list[str]) -> int:
     no_arguments(__doc__, argv)
-    reasons = read_reasons()
-    refused = "\n".join(reasons or ())
-    release = read_refused() if refused else read_release(read_document())
+    refused = "\n".join(read_reasons() or ())
+    # What was refused is attested without what cannot be read: whoever refused it may have printed nothing.
+    unreadable = suppress(Unusable) if refused else nullcontext()
+    release: list[Promotion] = []
+    changes = None
+    with unreadable:
+        release = read_release(read_document())
     stop_on_signals()
     require_settings()
-    of_release = whole_release(release, known_changes(release, refused), refused)
+    with unreadable:
+        changes = read_changes(release)
+    of_release = whole_release(release, changes, refused)
     phases = [[of_release]] if refused else [artifacts(release), promotions(release), [of_release]]
     attest(*phases)
     write_json([told.facts for phase in phases for told in phase])

@@ -1,7 +1,6 @@
 """What the approver decides on beside the verdicts: what has changed, by whom, how old it is, and what is held."""
 
 from datetime import datetime
-from typing import NamedTuple
 
 from lib.commit_urls import commit_page
 from lib.holds import EVERY_FLOW, in_force, sentence, start_of, utc, why_young
@@ -16,25 +15,6 @@ MOST_ON_THE_PAGE = 2000
 PULL_REQUESTS = {"github": "pull", "gitlab": "-/merge_requests"}
 
 
-class Total(NamedTuple):
-    """All commits of a release, and who wrote them. Of a long history only the newest are listed: then `at_least`."""
-
-    commits: int
-    people: int
-    not_known: int
-    at_least: bool
-
-
-def total(changes: list[Change]) -> Total:
-    """Return how many commits by how many people come in. Two services of one repository share theirs."""
-    listed = {(change.repository, commit.sha): commit.author for change in changes for commit in change.commits}
-    rest: dict[str, int] = {}
-    for change in changes:
-        rest[change.repository] = max(rest.get(change.repository, 0), change.ahead - len(change.commits))
-    unknown = sum(change.status == "unknown" for change in changes)
-    return Total(len(listed) + sum(rest.values()), len(set(listed.values())), unknown, any(rest.values()))
-
-
 def counted(number: int, one: str, several: str = "") -> str:
     """Return a number with its noun."""
     return f"{number} {one if number == 1 else several or one + 's'}"
@@ -42,19 +22,37 @@ def counted(number: int, one: str, several: str = "") -> str:
 
 def what_changes(inputs: Inputs) -> Line:
     """Return the sentence that the page begins with: how many commits by how many people, and how old they are."""
-    line: Line = []
-    if inputs.changes is not None and not inputs.is_rollback:
-        commits, people, unknown, at_least = total(inputs.changes)
-        by = f" by {'at least ' if at_least else ''}{counted(people, 'person', 'people')}" if people else ""
-        line += [f"{counted(commits, 'commit')}{by}."] if commits or not unknown else []
-        if unknown:
-            line.append(Mark("doubtful", f"What has changed is not known for {unknown} of {len(inputs.changes)}."))
+    if inputs.is_rollback:
+        return []
+    line = [] if inputs.changes is None else commits_and_people(inputs.changes)
     starts = sorted(start for p in inputs.release if (start := started(p)) is not None)
-    if starts and not inputs.is_rollback:
+    if starts:
         ages = dict.fromkeys(age(starts[index], inputs.now) for index in (-1, 0))
         how_old = f"has run in {inputs.environments[0]} for {' to '.join(ages)} (at {utc(inputs.now)})"
         line.append(f"What comes in {how_old}.")
     return line
+
+
+def commits_and_people(changes: list[Change]) -> Line:
+    """Return how many commits by how many people come in. Two services of one repository share theirs.
+
+    Of a long history only the newest commits are listed, with their authors.
+    """
+    listed = {(change.repository, commit.sha): commit.author for change in changes for commit in change.commits}
+    rest: dict[str, int] = {}
+    for change in changes:
+        rest[change.repository] = max(rest.get(change.repository, 0), change.ahead - len(change.commits))
+    commits, people = len(listed) + sum(rest.values()), len(set(listed.values()))
+    unknown = sum(change.status == "unknown" for change in changes)
+    by = by_people(people, any(rest.values())) if people else ""
+    line: Line = [f"{counted(commits, 'commit')}{by}."] if commits or not unknown else []
+    if unknown:
+        line.append(Mark("doubtful", f"What has changed is not known for {unknown} of {len(changes)}."))
+    return line
+
+
+def by_people(number: int, at_least: bool) -> str:
+    return f" by {'at least ' if at_least else ''}{counted(number, 'person', 'people')}"
 
 
 def started(promotion: Promotion) -> int | None:
@@ -90,9 +88,8 @@ def changed(promotion: Promotion, change: Change, inputs: Inputs) -> Line:
         most = max(1, min(MOST_COMMITS, MOST_ON_THE_PAGE // len(inputs.release)))
         shown = [logged(commit, promotion) for commit in change.commits[:most]]
         people = len({commit.author for commit in change.commits})
-        at_least = "at least " if change.ahead > len(change.commits) else ""
-        by = f"{counted(change.ahead, 'commit')} by {at_least}{counted(people, 'person', 'people')}"
-        line.append(Fold(by, shown, change.ahead - len(shown)))
+        by = by_people(people, change.ahead > len(change.commits))
+        line.append(Fold(f"{counted(change.ahead, 'commit')}{by}", shown, change.ahead - len(shown)))
     return line
 
 

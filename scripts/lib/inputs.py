@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 from urllib.parse import unquote
@@ -10,7 +11,7 @@ from urllib.parse import unquote
 from lib.changes import read_changes
 from lib.model import Artifact, Change, Diff, Outcome, Promotion, Verdict
 from lib.releases import is_rollback, proposed, read_reasons, read_release, require_environments
-from lib.rules import by_key, environment_of, image_of, last_part, matcher, read_diff, registry_of
+from lib.rules import by_key, environment_of, image_of, last_part, matcher, order, read_diff, registry_of
 from lib.settings import settings, this_run
 from lib.streams import Unusable, parse, printable, read_bytes, read_document, read_file, typed
 
@@ -84,7 +85,7 @@ class Inputs(NamedTuple):
 
         def rest(artifacts: Iterable[Artifact]) -> list[Artifact]:
             free = (artifact for artifact in artifacts if (artifact.fingerprint or artifact.name) not in touched)
-            return sorted(free, key=lambda artifact: (artifact.flow, artifact.name, artifact.fingerprint))
+            return sorted(free, key=order)
 
         if self.is_rollback:
             return rest(self.diff.running_in_to), [], []
@@ -162,26 +163,18 @@ def has_marks(inputs: Inputs) -> bool:
 def read_inputs() -> Inputs:
     """Return what is on stdin and what the settings name. What was refused may be no release, and have no diff."""
     run, refused = this_run(), read_reasons()
-    release, diff = [], None
-    try:
+    unreadable = suppress(Unusable) if refused else nullcontext()
+    release: list[Promotion] = []
+    diff = changes = None
+    with unreadable:
         release = read_release(read_document())
-    except Unusable:
-        if not refused:
-            raise
     # Only now: make writes the diff beside the pipe, and it is whole when stdin has ended.
-    try:
+    with unreadable:
         diff = read_diff(read_file(run.snapshots), printable(run.snapshots)) if run.snapshots else None
-    except Unusable:
-        if not refused:
-            raise
+    with unreadable:
+        changes = read_changes(release) if release else None
     verdicts = [v for file in files(run.verdicts) for v in read_list(file, list[Verdict], "verdicts")]
     outcomes = read_list(run.outcomes, list[Outcome], "outcomes") if run.outcomes else None
-    changes = None
-    try:
-        changes = read_changes(release) if release else None
-    except Unusable:
-        if not refused:
-            raise
     now = datetime.fromtimestamp(proposed(), UTC) if run.proposed else datetime.now(UTC)
     inputs = Inputs(release, diff, verdicts if run.verdicts else None, outcomes, refused, changes, now)
     if not refused:
