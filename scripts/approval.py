@@ -23,6 +23,8 @@ from lib.processes import stop_on_signals
 from lib.settings import release_trail, settings, this_run, variable
 from lib.streams import KosliFailed, Refused, Unusable, no_arguments, printable, read_document, run, typed, write_json
 
+import jmespath
+
 
 def approvals(document: Any, environment: str) -> list[Review]:
     """Return the reviews that approved that environment; names have no case on GitHub.
@@ -34,8 +36,8 @@ def approvals(document: Any, environment: str) -> list[Review]:
     for index, fields in enumerate(typed(document, list[dict[str, Any]], "stdin is not the reviews of a run")):
         if fields.get("state") != "approved":
             continue
-        environments = fields.get("environments")
-        if not isinstance(environments, list) or any(is_of(reviewed, environment) for reviewed in environments):
+        names: list[Any] | None = jmespath.search("environments[].name", fields)
+        if names is None or environment.lower() in [str(name).lower() for name in names]:
             reviews.append(typed(fields, Review, f"stdin is not the reviews of a run: [{index}]"))
     if not reviews:
         raise Refused(
@@ -43,12 +45,6 @@ def approvals(document: Any, environment: str) -> list[Review]:
             "(an administrator's bypass is no approval)"
         )
     return reviews
-
-
-def is_of(reviewed: Any, environment: str) -> bool:
-    """Say whether what a review is of is that environment."""
-    name = reviewed.get("name") if isinstance(reviewed, dict) else None
-    return isinstance(name, str) and name.lower() == environment.lower()
 
 
 def new_approvers(reviews: list[Review]) -> list[str]:

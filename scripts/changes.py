@@ -37,10 +37,8 @@ def changes(release: list[Promotion], folder: str) -> list[Change]:
     repositories: dict[str, list[Promotion]] = {}
     for promotion in release:
         repositories.setdefault(address(promotion.incoming_clone_url), []).append(promotion)
-    answers = side_by_side(
-        lambda promotions: in_repository(promotions, folder),
-        *(list(repositories.values()), settings().gate.jobs, "repository"),
-    )
+    groups, jobs = list(repositories.values()), settings().gate.jobs
+    answers = side_by_side(lambda promotions: in_repository(promotions, folder), groups, jobs, "repository")
     change_of = {id(promotion): change for pairs in answers for promotion, change in pairs}
     return [change_of[id(promotion)] for promotion in release]
 

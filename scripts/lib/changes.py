@@ -25,20 +25,15 @@ def read_changes(release: list[Promotion]) -> list[Change] | None:
     return changes
 
 
-def is_too_old(promotion: Promotion, change: Change) -> bool:
-    """Say whether the incoming commit lacks some of the outgoing one's, and nothing allows it."""
-    return change.status in ("behind", "diverged") and not allows(settings().allow_older, promotion.incoming_flow)
-
-
 def causes(release: list[Promotion], changes: list[Change]) -> Iterator[str]:
     """Yield what speaks against each promotion. Whoever asks knows whether it is a rollback, which is never refused."""
     for promotion, change in zip(release, changes, strict=True):
         where = f"{environment_of(promotion.incoming_snapshot_id)}: {printable(change.flow)}"
-        older = f"(ALLOW_OLDER={printable(change.flow)} allows it)"
-        if is_too_old(promotion, change):
+        if change.status in ("behind", "diverged") and not allows(settings().allow_older, promotion.incoming_flow):
             count = f"{change.behind} commit{'' if change.behind == 1 else 's'}"
             how = f"lacks {count} of" if change.status == "diverged" else f"is {count} older than"
-            yield f"{where}: the incoming commit {how} the outgoing one {older}"
+            way_out = f"(ALLOW_OLDER={printable(change.flow)} allows it)"
+            yield f"{where}: the incoming commit {how} the outgoing one {way_out}"
         if change.on_branch is False:
             yield f"{where}: no branch of {change.repository} holds {promotion.incoming_commit_sha}: merge it"
         if change.status == "unknown" and settings().changes.required:

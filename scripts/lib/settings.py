@@ -8,6 +8,7 @@ import difflib
 import os
 import re
 import tomllib
+from collections.abc import Iterator
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
@@ -26,8 +27,6 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._~-]*").fullmatch
 
 
 class Kosli(Struct, forbid_unknown_fields=True, frozen=True):
-    """The Kosli service."""
-
     host: Annotated[str, Meta(description="where Kosli is: https, or this machine")] = "https://app.kosli.com"
     org: Annotated[str, Meta(description="the organisation at Kosli")] = ""
     timeout: Annotated[float, Meta(gt=0, le=86400, description="seconds that one answer may take")] = 120
@@ -40,14 +39,11 @@ class Gate(Struct, forbid_unknown_fields=True, frozen=True):
 
     jobs: Annotated[int, Meta(ge=1, le=64, description="how many calls of Kosli at once")] = 8
     allow_no_policy: Annotated[
-        bool,
-        Meta(description="accept an environment without a policy", extra={"variable": "ALLOW_NO_POLICY"}),
+        bool, Meta(description="accept an environment without a policy", extra={"variable": "ALLOW_NO_POLICY"})
     ] = False
 
 
 class Approval(Struct, forbid_unknown_fields=True, frozen=True):
-    """The approval."""
-
     max_age: Annotated[
         str, Meta(pattern=DURATION, description="how long after its proposal a release may be deployed")
     ] = "7d"
@@ -56,8 +52,6 @@ class Approval(Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Deploy(Struct, forbid_unknown_fields=True, frozen=True):
-    """The deployments."""
-
     role: Annotated[str, Meta(description="the cloud role to take; {repo_name} in it is the service's")] = ""
     region: Annotated[str, Meta(description="the cloud region")] = ""
     max_parallel: Annotated[int, Meta(ge=1, le=256, description="how many deployments at once")] = 10
@@ -114,8 +108,7 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True):
         list[str], Meta(description="whose code may be promoted: the beginnings of repositories' URLs")
     ] = []
     match_by: Annotated[
-        Literal["flow", "image"],
-        Meta(description="what pairs two artifacts; image: flow and image name"),
+        Literal["flow", "image"], Meta(description="what pairs two artifacts; image: flow and image name")
     ] = "flow"
     unproven: Annotated[
         Literal["refuse", "skip"], Meta(description="what to do with an incoming artifact without provenance")
@@ -257,8 +250,7 @@ def settings() -> Settings:
     refuse_unknown_names()
     path = variable("SETTINGS") or os.path.join(ROOT, "release.toml")
     document = read_toml(path)
-    causes = unknown_keys(document, os.path.basename(path))
-    if causes:
+    if causes := [*unknown_keys(document, os.path.basename(path))]:
         raise Unusable(*causes)
     for setting in declared(Settings):
         if value := variable(setting.variable):
@@ -269,7 +261,8 @@ def settings() -> Settings:
         values = msgspec.convert(document, Settings)
     except msgspec.ValidationError as error:
         raise Unusable(f"{os.path.basename(path)}: {misfit(error)}") from None
-    check(values)
+    if causes := [*wrong_values(values)]:
+        raise Unusable(*causes)
     return values
 
 
@@ -311,27 +304,21 @@ def read_toml(path: str) -> dict[str, Any]:
         raise Unusable(f"{printable(path)} is not TOML: {printable(error)}") from None
 
 
-def unknown_keys(document: dict[str, Any], file: str) -> list[str]:
-    """Return a line for each key that is no setting, with the nearest one."""
+def unknown_keys(document: dict[str, Any], file: str) -> Iterator[str]:
+    """Yield a line for each key that is no setting, with the nearest one."""
     keys = [f"{table}.{key}" if table else key for table, key, *_ in declared(Settings)]
     tables: dict[str, Any] = {table: document.get(table) for table, *_ in declared(Settings) if table}
-    recorded = document.get("record", {})
-    records: dict[str, Any] = recorded if isinstance(recorded, dict) else {}
-    keys += [f"record.{name}.{key}" for name in records for key in Record.__struct_fields__]
     written = [key for key in document if key not in (*tables, "record")]
-    for name, inner in records.items():
-        tables[f"record.{name}"] = inner
-    for name, table in tables.items():
-        written += [f"{name}.{key}" for key in table] if isinstance(table, dict) else []
-    causes = []
-    for key in written:
-        if key in keys:
-            continue
+    records: Any = document.get("record")
+    for name in records if isinstance(records, dict) else ():
+        tables[f"record.{name}"] = records[name]
+        keys += [f"record.{name}.{key}" for key in Record.__struct_fields__]
+    written += [f"{name}.{key}" for name, table in tables.items() if isinstance(table, dict) for key in table]
+    for key in (key for key in written if key not in keys):
         if re.search(r"token|secret|password", key, re.IGNORECASE):
-            causes.append(f"{file}: {printable(key)}: a secret is never kept in this file: take it out, and replace it")
+            yield f"{file}: {printable(key)}: a secret is never kept in this file: take it out, and replace it"
         else:
-            causes.append(f"{file}: {printable(key)} is no setting; {nearest(key, keys)}")
-    return causes
+            yield f"{file}: {printable(key)} is no setting; {nearest(key, keys)}"
 
 
 def refuse_unknown_names() -> None:
@@ -379,34 +366,25 @@ def nearest(name: str, names: list[str]) -> str:
     return f"nearest: {', '.join(printable(by_lower[lower]) for lower in close) or 'none'}"
 
 
-def check(values: Settings) -> None:
-    """Raise Unusable for values that no type can tell."""
-    shown = "it holds a user or a password" if "@" in values.kosli.host else printable(values.kosli.host)
-    causes = []
+def wrong_values(values: Settings) -> Iterator[str]:
+    """Yield a line for each value that is wrong in a way that no type can tell."""
     if not all(_HTTPS(host) or _LOOPBACK(host) for host in hosts(values)):
-        causes.append(f"kosli.host: {shown}: the API token is sent to https, or to this machine, and nowhere else")
+        shown = "it holds a user or a password" if "@" in values.kosli.host else printable(values.kosli.host)
+        yield f"kosli.host: {shown}: the API token is sent to https, or to this machine, and nowhere else"
     if not re.fullmatch(r"[A-Za-z0-9._, -]*", values.kosli.org):
-        causes.append(f"kosli.org: {printable(values.kosli.org)} is no name of an organisation")
+        yield f"kosli.org: {printable(values.kosli.org)} is no name of an organisation"
     if not _NAME(values.release_flow):
-        causes.append(f"release_flow: {printable(values.release_flow)} is no name that Kosli takes")
+        yield f"release_flow: {printable(values.release_flow)} is no name that Kosli takes"
     flows = values.renamed_flows
-    causes += [
-        f"renamed_flows: {printable(old)} = {printable(new)}: give the newest name of each flow; * is no flow"
-        for old, new in flows.items()
-        if new in flows or "*" in (old, new)
-    ]
-    causes += [
-        f"{key}: {printable(name)} is no environment: the CLI would take it for a flag"
-        for key, name in zip(("from", "to"), values.environments, strict=True)
-        if name.startswith("-")
-    ]
-    causes += [
-        f"sources: {printable(source)} is not the beginning of a repository's https URL"
-        for source in values.sources
-        if not _HTTPS(source)
-    ]
-    if causes:
-        raise Unusable(*causes)
+    for old, new in flows.items():
+        if new in flows or "*" in (old, new):
+            yield f"renamed_flows: {printable(old)} = {printable(new)}: give the newest name of each flow; * is no flow"
+    for key, name in zip(("from", "to"), values.environments, strict=True):
+        if name.startswith("-"):
+            yield f"{key}: {printable(name)} is no environment: the CLI would take it for a flag"
+    for source in values.sources:
+        if not _HTTPS(source):
+            yield f"sources: {printable(source)} is not the beginning of a repository's https URL"
 
 
 def hosts(values: Settings) -> list[str]:
