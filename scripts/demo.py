@@ -59,12 +59,10 @@ class Demo:
         return ended.stdout.decode()
 
     def bash(self, line: str) -> processes.Ended:
-        """Run a line of bash."""
         command = ("bash", "-o", "pipefail", "-c", line)
         return processes.run(*command, env=self.environment, cwd=ROOT, timeout=60)
 
     def step(self, title: str, *sentences: str) -> None:
-        """Begin a step."""
         self.steps += 1
         show("", f"{self.steps:2}  {title}", "", *(f"  {sentence}" for sentence in sentences))
 
@@ -89,7 +87,6 @@ class Demo:
 
 
 def show(*lines: str) -> None:
-    """Print lines."""
     for line in lines:
         print(line.rstrip(), flush=True)
 

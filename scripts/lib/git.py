@@ -51,7 +51,6 @@ class Clone:
         self.git("fetch", *_COMMITS_ONLY, "--no-write-fetch-head", *what, network=True)
 
     def has(self, sha: str) -> bool:
-        """Say whether the clone has a commit."""
         try:
             self.git("cat-file", "-e", f"{sha}^{{commit}}")
         except GitFailed:

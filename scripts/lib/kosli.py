@@ -143,7 +143,6 @@ def begin_trail(flow: str, trail: str, description: str, *more: str) -> None:
 
 
 def read_trail(flow: str, trail: str) -> Trail:
-    """Return what a trail holds."""
     return ask_for(Trail, "get", "trail", trail, "--flow", flow)
 
 

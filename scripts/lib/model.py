@@ -29,7 +29,6 @@ class Extensible(Struct, dict=True):
 
     @property
     def fields(self) -> dict[str, Any]:
-        """Return the whole JSON object."""
         fields: dict[str, Any] = self.__dict__["fields"]
         return fields
 
@@ -137,12 +136,10 @@ class Promotion(Extensible):
 
     @property
     def incoming(self) -> Artifact:
-        """Return the incoming artifact as a diff has it."""
         return Artifact(self.incoming_name, self.incoming_fingerprint, self.incoming_flow, self.incoming_commit_url)
 
     @property
     def outgoing(self) -> Artifact:
-        """Return the outgoing artifact as a diff has it."""
         return Artifact(self.outgoing_name, self.outgoing_fingerprint, self.outgoing_flow, self.outgoing_commit_url)
 
 
@@ -155,39 +152,31 @@ class Candidate(Struct):
     incoming_snapshot_id: OptionalSnapshotId = ""
 
 
-class Deployable(Struct):
+class Deployable(Candidate, kw_only=True):
     """As much of a promotion as its deployment needs."""
 
-    incoming_flow: str
-    incoming_name: str
-    incoming_fingerprint: Fingerprint
     incoming_commit_url: str
-    incoming_snapshot_id: OptionalSnapshotId = ""
     outgoing_name: str = ""
 
     @property
     def incoming(self) -> Artifact:
-        """Return the incoming artifact as a diff has it."""
         return Artifact(self.incoming_name, self.incoming_fingerprint, self.incoming_flow, self.incoming_commit_url)
 
 
-class PlannedResource(Struct):
-    """A resource of a Terraform plan; what a plan only reads is of the mode `data`."""
+# A Terraform plan, from the inside out.
 
-    mode: str
+
+class PlannedResource(Struct):
+    mode: str  # managed, or data: what a plan only reads
     values: Any = None
 
 
 class PlannedModule(Struct):
-    """A module of a Terraform plan."""
-
     resources: list[PlannedResource] = []
     child_modules: list["PlannedModule"] = []
 
 
 class PlannedValues(Struct):
-    """What the resources of a Terraform plan will be."""
-
     root_module: PlannedModule = field(default_factory=PlannedModule)
 
 
@@ -210,6 +199,9 @@ class Verdict(Struct):
     html_url: str = ""
 
 
+# Kosli's answer to the gate, from the inside out.
+
+
 class Definition(Struct):
     """The attestation that a policy's rule asks for."""
 
@@ -218,8 +210,6 @@ class Definition(Struct):
 
 
 class Rule(Struct):
-    """A policy's rule."""
-
     type: str | None = None
     definition: Definition | None = None
 
@@ -235,8 +225,6 @@ class Context(Struct):
 
 
 class Resolution(Struct):
-    """How a rule came out."""
-
     type: str | None = None
     context: Context | None = None
 
@@ -251,8 +239,6 @@ class RuleEvaluation(Struct):
 
 
 class PolicyEvaluation(Struct):
-    """What one policy says."""
-
     status: str
     policy_name: str | None = None
     rule_evaluations: list[RuleEvaluation] | None = None
@@ -269,24 +255,21 @@ class AssertAnswer(Struct):
     html_url: str | None = None
 
 
-class AttestationStatus(Struct):
-    """An attestation that a trail holds."""
+# A trail, from the inside out.
 
+
+class AttestationStatus(Struct):
     attestation_name: str
     status: str
     is_compliant: bool | None = None
 
 
 class ArtifactStatus(Struct):
-    """An artifact that a trail holds."""
-
     artifact_fingerprint: str | None = None
     attestations_statuses: list[AttestationStatus] | None = None
 
 
 class ComplianceStatus(Struct):
-    """All that a trail holds."""
-
     attestations_statuses: list[AttestationStatus] | None = None
     artifacts_statuses: dict[str, ArtifactStatus] | None = None
 
@@ -378,15 +361,14 @@ class Outcome(Struct):
     seconds: float = 0.0
 
 
-class User(Struct):
-    """Somebody on GitHub."""
+# GitHub's answers, from the inside out.
 
+
+class User(Struct):
     login: str
 
 
 class ReviewedEnvironment(Struct):
-    """An environment that a review is of."""
-
     name: str
 
 
@@ -400,9 +382,7 @@ class Review(Struct):
 
 
 class Repository(Struct):
-    """A repository on GitHub, OWNER/NAME."""
-
-    full_name: str
+    full_name: str  # OWNER/NAME
 
 
 class Comparison(Struct):
@@ -412,8 +392,6 @@ class Comparison(Struct):
 
 
 class WorkflowRun(Struct):
-    """A workflow run on GitHub."""
-
     id: int
     path: str
     event: str
