@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from lib import streams
 from lib.streams import KosliFailed, printable
@@ -88,7 +88,8 @@ def _run(program: str, arguments: tuple[str, ...], env: dict[str, str], cwd: str
         raise KosliFailed(f"{program} cannot be asked about a value with a NUL character in it")
     # Files, because sh loses the end of a pipe that a child of the program keeps open.
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
-        command = _start(program, arguments, env, cwd, stdout, stderr)
+        options = {"_env": env, "_cwd": cwd, "_in": b"", "_out": stdout, "_err": stderr}
+        command = _start(program, arguments, options)
         # Not sh's own time-outs: they check only ten times a second whether a program has ended.
         timer = threading.Timer(timeout, _kill, [command])
         timer.start()
@@ -111,34 +112,22 @@ def _run(program: str, arguments: tuple[str, ...], env: dict[str, str], cwd: str
         return Ended(command.exit_code, stdout.read(), stderr.read())
 
 
-def _start(
-    program: str, arguments: tuple[str, ...], env: dict[str, str], cwd: str, stdout: IO[bytes], stderr: IO[bytes]
-) -> Any:
+def _start(program: str, arguments: tuple[str, ...], options: dict[str, Any]) -> Any:
     import sh
 
     try:
         with _lock:
             if _stopped:
                 raise KosliFailed("stopped")
-            command = sh.Command(program, search_paths=env.get("PATH", "").split(":"))(
-                *arguments,
-                _env=env,
-                _cwd=cwd,
-                _in=b"",
-                _out=stdout,
-                _err=stderr,
-                _bg=True,
-                _bg_exc=False,
-                _new_session=True,
-            )
+            found = sh.Command(program, search_paths=options["_env"].get("PATH", "").split(":"))
+            command = found(*arguments, **options, _bg=True, _bg_exc=False, _new_session=True)
             _running[command.pid] = command
             return command
     except sh.CommandNotFound:
         raise KosliFailed(f"there is no program {program} on PATH") from None
     except (OSError, sh.ForkException) as error:
-        raise KosliFailed(
-            f"{program} cannot be run: {printable(str(error).strip().splitlines()[-1].strip())}"
-        ) from None
+        reason = printable(str(error).strip().splitlines()[-1].strip())
+        raise KosliFailed(f"{program} cannot be run: {reason}") from None
 
 
 def _kill(command: Any) -> None:
