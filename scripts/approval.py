@@ -13,15 +13,14 @@ reads   ENVIRONMENT (GitHub's, production by default) DIGEST (what was approved;
     gh api "repos/$GITHUB_REPOSITORY/actions/runs/$GITHUB_RUN_ID/approvals" | scripts/approval.py
 """
 
-import re
 from collections import Counter
 from typing import Any
 
 from lib.kosli import Told, attest, attested, read_attestations
 from lib.model import Review
 from lib.processes import stop_on_signals
-from lib.settings import release_trail, settings, this_run, variable
-from lib.streams import KosliFailed, Refused, Unusable, no_arguments, printable, read_document, run, typed, write_json
+from lib.settings import release_trail, settings, sha256, this_run, variable
+from lib.streams import KosliFailed, Refused, no_arguments, printable, read_document, run, typed, write_json
 
 import jmespath
 
@@ -78,9 +77,7 @@ def refuse_own(approvers: list[str]) -> None:
 
 def main(argv: list[str]) -> int:
     no_arguments(__doc__, argv)
-    environment, digest = this_run().environment, this_run().digest
-    if not re.fullmatch("[0-9a-f]{64}", digest):
-        raise Unusable(f"DIGEST: {printable(digest) or 'not set'}: not 64 lower-case hexadecimal digits")
+    environment, digest = this_run().environment, sha256("DIGEST", this_run().digest)
     reviews = approvals(read_document(), environment)
     refuse_own([review.user.login.lower() for review in reviews])
     stop_on_signals()

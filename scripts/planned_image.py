@@ -13,13 +13,12 @@ reads   FINGERPRINT
     terraform show -json release.tfplan | FINGERPRINT=b323... scripts/planned_image.py
 """
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from lib.model import Plan, PlannedModule
-from lib.settings import this_run
-from lib.streams import Refused, Unusable, no_arguments, printable, read_document, run, typed
+from lib.settings import sha256, this_run
+from lib.streams import Refused, no_arguments, read_document, run, typed
 
 
 def planned(module: PlannedModule) -> Iterator[Any]:
@@ -43,9 +42,7 @@ def texts(value: Any) -> list[str]:
 
 def main(argv: list[str]) -> int:
     no_arguments(__doc__, argv)
-    fingerprint = this_run().fingerprint
-    if not re.fullmatch("[0-9a-f]{64}", fingerprint):
-        raise Unusable(f"FINGERPRINT: {printable(fingerprint) or 'not set'}: not 64 lower-case hexadecimal digits")
+    fingerprint = sha256("FINGERPRINT", this_run().fingerprint)
     plan = typed(read_document(), Plan, "stdin is not a Terraform plan (terraform show -json)")
     values = list(planned(plan.planned_values.root_module))
     if not any(f"sha256:{fingerprint}" in text for text in texts(values)):

@@ -17,8 +17,6 @@ from lib.releases import derive, fields_of, in_order, read_release
 from lib.rules import cause_in_source, commit_of, why_no_rollback
 from lib.streams import Refused, no_arguments, printable, read_document, run, say, write_json
 
-_SWAPPED = {"incoming": "outgoing", "outgoing": "incoming"}
-
 
 def rollback(release: list[Promotion]) -> tuple[list[Promotion], list[str]]:
     """Return the inverse release, and a note for each promotion that has none. Raises Refused with every cause."""
@@ -40,12 +38,12 @@ def rollback(release: list[Promotion]) -> tuple[list[Promotion], list[str]]:
 
 def swapped(promotion: Promotion) -> dict[str, Any]:
     """Return a promotion the other way round, with the compare page the other way round too."""
-    sides: dict[str, dict[str, Any]] = {"incoming": {}, "outgoing": {}}
-    for key, value in promotion.fields.items():
-        side, _, field = key.partition("_")
-        if side in _SWAPPED:
-            sides[_SWAPPED[side]][f"{_SWAPPED[side]}_{field}"] = value
-    fields = {**sides["incoming"], **sides["outgoing"]}
+    fields = {
+        key.replace(side, other, 1): value
+        for side, other in (("outgoing", "incoming"), ("incoming", "outgoing"))
+        for key, value in promotion.fields.items()
+        if key.startswith(f"{side}_")
+    }
     return {**fields, "deployment_diff_url": derive(fields)["deployment_diff_url"]}
 
 

@@ -321,6 +321,7 @@ def unknown_keys(document: dict[str, Any], file: str) -> Iterator[str]:
             yield f"{file}: {printable(key)} is no setting; {nearest(key, keys)}"
 
 
+@cache
 def refuse_unknown_names() -> None:
     """Refuse a name on make's command line that nothing reads; note a variable that is one letter away from a setting.
 
@@ -335,12 +336,7 @@ def refuse_unknown_names() -> None:
     ]
     if causes:
         raise Unusable(*causes)
-    _note_near_misses(frozenset(names))
-
-
-@cache
-def _note_near_misses(names: frozenset[str]) -> None:
-    for name in sorted(set(os.environ) - names):
+    for name in sorted(set(os.environ).difference(names)):
         for setting in names:
             if len(setting) > 3 and abs(len(name) - len(setting)) < 2 and _one_letter_away(name, setting):
                 say(f"the variable {printable(name)} is no setting; is {setting} meant?")
@@ -396,6 +392,13 @@ def resource_name(name: str, value: str) -> str:
     """Return the value of the variable `name`, if Kosli takes it for the name of a flow or a trail."""
     if not _NAME(value):
         raise Unusable(f"{name}: {printable(value)} is no name that Kosli takes" if value else f"{name} is not set")
+    return value
+
+
+def sha256(name: str, value: str) -> str:
+    """Return the value of the variable `name`, if it is a sha256."""
+    if not re.fullmatch("[0-9a-f]{64}", value):
+        raise Unusable(f"{name}: {printable(value) or 'not set'}: not 64 lower-case hexadecimal digits")
     return value
 
 
