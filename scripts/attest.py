@@ -35,28 +35,22 @@ TRIPLE = ("incoming_flow", "incoming_fingerprint", "outgoing_fingerprint")
 
 def artifacts(release: list[Promotion]) -> list[Told]:
     """Return how to attest each incoming artifact. Kosli binds an attestation only to an artifact of the same trail."""
-    return [
-        Told(
-            attested(name, "artifact", promotion.incoming_fingerprint),
-            (
-                *("artifact", safe_value(promotion.incoming_name)),
-                *("--commit-url", promotion.incoming_commit_url, "--build-url", build_url(promotion)),
-            ),
-        )
-        for promotion, name in zip(release, names(release), strict=True)
-    ]
+    told = []
+    for promotion, name in zip(release, names(release), strict=True):
+        facts = attested(name, "artifact", promotion.incoming_fingerprint)
+        links = ("--commit-url", promotion.incoming_commit_url, "--build-url", build_url(promotion))
+        told.append(Told(facts, ("artifact", safe_value(promotion.incoming_name), *links)))
+    return told
 
 
 def promotions(release: list[Promotion]) -> list[Told]:
     """Return how to attest each promotion."""
-    return [
-        Told(
-            attested(f"{name}.promotion", "promotion", promotion.incoming_fingerprint),
-            ("custom", "--type", "promotion", *annotation("deployment_diff_URL", promotion.deployment_diff_url)),
-            data=promotion.fields,
-        )
-        for promotion, name in zip(release, names(release), strict=True)
-    ]
+    told = []
+    for promotion, name in zip(release, names(release), strict=True):
+        facts = attested(f"{name}.promotion", "promotion", promotion.incoming_fingerprint)
+        link = annotation("deployment_diff_URL", promotion.deployment_diff_url)
+        told.append(Told(facts, ("custom", "--type", "promotion", *link), data=promotion.fields))
+    return told
 
 
 def whole_release(release: list[Promotion], changes: list[Change] | None, refused: str) -> Told:

@@ -72,7 +72,7 @@ def check_environment(name: str, names: list[str]) -> Check:
 
 def check_flow(name: str) -> Check:
     """Say whether the flow that records the releases is there."""
-    answer = ask("get", "flow", name, "--output=json", "--debug=false")
+    answer = ask("get", "flow", name, "--output=json")
     if answer.code and "does not exist" not in answer.said:
         raise failure(answer)
     if answer.code:

@@ -49,10 +49,8 @@ def judge(promotion: Candidate, environment: str) -> Verdict:
     fingerprint = promotion.incoming_fingerprint
     verdict = Verdict(promotion.incoming_flow, promotion.incoming_name, fingerprint, environment, "error")
     try:
-        answer = ask(
-            *("assert", "artifact", "--fingerprint", fingerprint, "--environment", environment),
-            *("--output", "json", "--dry-run=false", "--debug=false"),
-        )
+        question = ("assert", "artifact", "--fingerprint", fingerprint, "--environment", environment)
+        answer = ask(*question, "--output=json", "--dry-run=false")
         if answer.code not in (0, 1):
             raise failure(answer)
         read_answer(answer, verdict)

@@ -82,7 +82,7 @@ def ask(*arguments: str, passing: Sequence[str] = (), within: float = math.inf) 
         # No file of the user's, or of the current folder's, is in it. What cannot be removed is no reason to fail.
         with tempfile.TemporaryDirectory(prefix="kosli-home-", ignore_cleanup_errors=True) as home:
             environment = processes.environment(passing, {**own, "HOME": home})
-            ended = processes.run("kosli", *arguments, env=environment, cwd=home, timeout=timeout)
+            ended = processes.run("kosli", *arguments, "--debug=false", env=environment, cwd=home, timeout=timeout)
     except TimeoutError:
         raise KosliFailed(f"{command}: no answer within {timeout:g} seconds (KOSLI_TIMEOUT)") from None
     said = _cause(ended.stderr)
@@ -93,7 +93,7 @@ def ask(*arguments: str, passing: Sequence[str] = (), within: float = math.inf) 
 
 def _ask_for_answer(*arguments: str, within: float = math.inf) -> Answer:
     """Return the answer of a command that must succeed, and print JSON."""
-    answer = ask(*arguments, "--output=json", "--debug=false", within=within)
+    answer = ask(*arguments, "--output=json", within=within)
     if answer.code:
         raise failure(answer)
     if any(token.encode() in answer.stdout for token in _tokens() if len(token) > 15):
@@ -119,7 +119,7 @@ def ask_for_diff(expressions: tuple[str, str], within: float = math.inf) -> tupl
 
 def cli_version() -> tuple[str, tuple[int, ...]]:
     """Return what the CLI says of its version, and the version as numbers, () when they cannot be read."""
-    answer = ask("version", "--short", "--debug=false")
+    answer = ask("version", "--short")
     if answer.code:
         raise failure(answer)
     text = redacted(answer.stdout.decode("utf-8", "replace"))
@@ -130,8 +130,7 @@ def cli_version() -> tuple[str, tuple[int, ...]]:
 
 def tell(*arguments: str, passing: Sequence[str] = ()) -> None:
     """Run a command that changes something in Kosli and must succeed. Dry run, of whatever source, is off."""
-    flags = ("--dry-run=false", "--debug=false")
-    answer = ask(*arguments, *flags, passing=(*PASSED_TO_ATTEST, *passing))
+    answer = ask(*arguments, "--dry-run=false", passing=(*PASSED_TO_ATTEST, *passing))
     if answer.code:
         raise failure(answer)
 
@@ -148,7 +147,7 @@ def read_trail(flow: str, trail: str) -> Trail:
 
 def read_attestations(flow: str, trail: str, name: str) -> list[Attestation]:
     """Return the attestations of a name that a trail holds, [] when the trail itself lists none."""
-    answer = ask("get", "attestation", name, "--flow", flow, "--trail", trail, "--output=json", "--debug=false")
+    answer = ask("get", "attestation", name, "--flow", flow, "--trail", trail, "--output=json")
     if not answer.code and (attestations := record_in(answer, list[Attestation])):
         return attestations
     status = read_trail(flow, trail).compliance_status
