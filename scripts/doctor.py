@@ -83,13 +83,13 @@ def check_flow(name: str) -> Check:
 def check_sources() -> Iterator[Check]:
     """Yield the flows in FROM whose code may not be promoted."""
     running = ask_for_diff(settings().environments)[1].running_in_from
-    commits = {artifact.flow: commit for artifact in running if artifact.flow and (commit := commit_of(artifact))}
-    against = {flow: cause for flow in sorted(commits) if (cause := cause_in_source(commits[flow]))}
+    commits = [(artifact.flow, commit) for artifact in running if artifact.flow and (commit := commit_of(artifact))]
+    against = {flow: cause for flow, commit in sorted(commits) if (cause := cause_in_source(commit))}
     for flow, cause in against.items():
         yield Check("sources", False, f"{printable(flow)}: {cause}: add its own to release.toml ({GUIDE} 4)")
     if not against:
         named = ", ".join(map(printable, sources())) or "none is named, so everybody's code may be promoted"
-        yield Check("sources", True, f"{named}; flows of FROM below them: {len(commits)}")
+        yield Check("sources", True, f"{named}; flows of FROM below them: {len(dict(commits))}")
 
 
 def main(argv: list[str]) -> int:
