@@ -102,7 +102,7 @@ def service_key() -> Callable[[Artifact], tuple[str, ...]]:
 
 def is_there(promotion: Promotion, running: list[Artifact]) -> bool:
     """Say whether TO runs a promotion's incoming artifact already, and no other of its service."""
-    return [artifact.fingerprint for artifact in running] == [promotion.incoming_fingerprint]
+    return {artifact.fingerprint for artifact in running} == {promotion.incoming_fingerprint}
 
 
 def word_of(verdict: Verdict | None) -> str:
