@@ -4,8 +4,8 @@
 The file is an artifact of that run, and any job could have written it. Kosli knows the digest of what was proposed.
 
 stdout  nothing
-exit    0 it is, or the trail cannot be read and OVERRIDE says why, 1 the trail holds another release, 2 not a release,
-        3 the trail cannot be read
+exit    0 it is, or the trail cannot be read and OVERRIDE says why, 1 the trail holds another release, or holds this one
+        as refused only, 2 not a release, 3 the trail cannot be read
 reads   RELEASE_FLOW ROLLBACK_OF (the run, whose trail is run-ROLLBACK_OF) OVERRIDE (the reason) KOSLI_...
 
     ROLLBACK_OF=1001 scripts/known_release.py before/release.json
@@ -31,8 +31,9 @@ def main(argv: list[str]) -> int:
             raise
         say(f"the trail {trail} cannot be read, and the override passes that: {error.causes[0]}")
         return 0
-    digests = [entry.user_data.get("digest") for entry in attestations if isinstance(entry.user_data, dict)]
-    if wanted not in digests:
+    # Whoever refuses a release attests the digest of the file too, even if that has been replaced.
+    proposed = [entry.user_data for entry in attestations if entry.is_compliant and isinstance(entry.user_data, dict)]
+    if wanted not in [data.get("digest") for data in proposed]:
         raise Refused(f"{printable(path)}: the trail {trail} holds no release with its digest, {wanted}")
     return 0
 
