@@ -16,7 +16,6 @@ reads   ALLOW_NO_POLICY GATE_JOBS KOSLI_..., and FROM_ENV TO_ENV where no enviro
     scripts/gate.py aws-beta <build.json
 """
 
-import re
 from collections.abc import Iterable, Iterator
 
 from lib.kosli import OLDEST_TRUSTED, Answer, ask, cli_version, failure, record_in, redacted, require_settings
@@ -24,10 +23,9 @@ from lib.model import AssertAnswer, Candidate, PolicyEvaluation, Resolution, Rul
 from lib.processes import side_by_side, stop_on_signals
 from lib.releases import read_release, require_environments
 from lib.rules import environment_of
-from lib.settings import settings
+from lib.settings import environment_name, settings
 from lib.streams import Arguments, KosliFailed, Stop, Unusable, printable, read_document, run, say, typed, write_json
 
-_environment_name = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*").fullmatch
 _SENTENCES = {
     "missing_attestation": "{what} is missing{where}",
     "non_compliant_attestation": "{what} is not compliant{where}",
@@ -166,10 +164,8 @@ def main(argv: list[str]) -> int:
     named = arguments.parse_args(argv).environments
     if len(named) > 2:
         raise Unusable(f"{len(named)} environments, and the gate asks in one or two (--help says more)")
-    environments = [environment_of(expression) for expression in named or settings().environments]
-    for environment in environments:
-        if not _environment_name(environment):
-            raise Unusable(f"{printable(environment) or 'an empty text'} is no name of an environment")
+    expressions = named or settings().environments
+    environments = [environment_name(environment_of(expression)) for expression in expressions]
     candidates = read_candidates(read_document(), environments)
     stop_on_signals()
     require_settings()

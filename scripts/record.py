@@ -21,12 +21,11 @@ reads   [record.ENVIRONMENT] of release.toml: its type, the same as in Kosli, an
 """
 
 import os
-import re
 import tempfile
 
 from lib.kosli import tell
 from lib.processes import stop_on_signals
-from lib.settings import Record, settings, this_run
+from lib.settings import Record, environment_name, settings, this_run
 from lib.streams import Arguments, Unusable, printable, run, to_json, write_json
 
 # The key of what is recorded, its flag, and whether it must be given: without it an ecs environment would be every
@@ -62,8 +61,6 @@ OF_THE_USER = {
 
 def command(environment: str, kind: str, recorded: str, folder: str) -> list[str]:
     """Return the arguments of the kosli command. Raises Unusable for what does not belong together."""
-    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9._-]*", environment):
-        raise Unusable(f"{printable(environment)} is no name of an environment")
     key, flag, needed = TYPES[kind]
     if needed and not recorded:
         raise Unusable(f"record.{environment}.{key} (or RECORDED) is not set: an environment of type {kind} needs it")
@@ -119,7 +116,7 @@ def main(argv: list[str]) -> int:
             ]
         )
         return 0
-    environment = arguments.parse_args(argv).environment
+    environment = environment_name(arguments.parse_args(argv).environment)
     kind, recorded = what_to_record(environment)
     name_files_of_the_user()
     with tempfile.TemporaryDirectory() as folder:

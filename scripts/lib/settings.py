@@ -395,6 +395,13 @@ def resource_name(name: str, value: str) -> str:
     return value
 
 
+def environment_name(text: str) -> str:
+    """Return a text, if it can be the name of an environment in Kosli."""
+    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9._-]*", text):
+        raise Unusable(f"{printable(text) or 'an empty text'} is no name of an environment")
+    return text
+
+
 def sha256(name: str, value: str) -> str:
     """Return the value of the variable `name`, if it is a sha256."""
     if not re.fullmatch("[0-9a-f]{64}", value):

@@ -68,7 +68,7 @@ def page(inputs: Inputs, most: int) -> Page:
     facts: dict[str, Line] = {"Compared": snapshots(inputs)} if diff or release else {}
     table = promotions(inputs, most) if release else None
     view = Page(Mark("", f"Nothing to promote into {to}"), facts=facts, table=table, not_ascii=has_marks(inputs))
-    view.sections, view.drawing = objections(inputs, most), drawing(inputs._replace(release=changing))
+    view.sections = objections(inputs, most)
     if inputs.refused:
         causes = [re.sub(r"^[a-z_]+\.py: ", "", line) for line in inputs.refused]
         more = "more " if len(changing) < len(release) else ""
@@ -76,7 +76,7 @@ def page(inputs: Inputs, most: int) -> Page:
         view.reasons = section("", [[cause] for cause in causes[:most]], len(causes))
         view.drawing = drawing(inputs._replace(release=[]))
         return view
-    view.folded = what_is_left(inputs, most)
+    view.drawing, view.folded = drawing(inputs._replace(release=changing)), what_is_left(inputs, most)
     if release:
         total = len(set(map(service_key(), (*diff.running_in_from, *diff.running_in_to) if diff else ())))
         count = f"{len(changing)} of {total}" if total else f"{len(changing)}"
