@@ -174,17 +174,8 @@ def attest(*phases: list[Told]) -> None:
 
     def attest_one(told: Told) -> str:
         states[str(told)] = "failed"  # until it is known better: Kosli may have it all the same
-        facts = told.facts
-        arguments = ["attest", *told.arguments, "--name", facts.name, "--flow", facts.flow, "--trail", facts.trail]
-        arguments += ["--fingerprint", facts.fingerprint] if facts.fingerprint else []
-        arguments += [f"--compliant={str(facts.compliant).lower()}"] if facts.compliant is not None else []
         try:
-            with tempfile.NamedTemporaryFile(suffix=".json") as file:
-                if told.data is not None:
-                    file.write(to_json(told.data))
-                    file.flush()
-                    arguments += ["--user-data" if facts.type == "generic" else "--attestation-data", file.name]
-                tell(*arguments, "--repo-root", told.repo_root, passing=told.passing)
+            _attest_one(told)
         except KosliFailed as error:
             return error.causes[0]
         states[str(told)] = "attested"
@@ -203,6 +194,19 @@ def attest(*phases: list[Told]) -> None:
         for told in everything:
             say(f"{states.get(str(told), 'not attested')}: {printable(told)}")
         raise
+
+
+def _attest_one(told: Told) -> None:
+    facts = told.facts
+    arguments = ["attest", *told.arguments, "--name", facts.name, "--flow", facts.flow, "--trail", facts.trail]
+    arguments += ["--fingerprint", facts.fingerprint] if facts.fingerprint else []
+    arguments += [f"--compliant={str(facts.compliant).lower()}"] if facts.compliant is not None else []
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        if told.data is not None:
+            file.write(to_json(told.data))
+            file.flush()
+            arguments += ["--user-data" if facts.type == "generic" else "--attestation-data", file.name]
+        tell(*arguments, "--repo-root", told.repo_root, passing=told.passing)
 
 
 def missing_in_trail(wanted: list[Told]) -> list[Told]:
