@@ -315,7 +315,7 @@ class Change(Struct):
 class Hold(Struct, forbid_unknown_fields=True):
     """A flow that is held for a time, or every flow: a freeze."""
 
-    flow: str
+    flow: Annotated[str, Meta(min_length=1)]
     until: datetime
     reason: str
     from_: datetime | None = field(default=None, name="from")
