@@ -44,13 +44,16 @@ class Forked:
             [sys.executable, __file__], cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
 
-    def run(self, script: str, *arguments: str | Path, stdin: bytes | Path = b"", **variables: str) -> Ran:
+    def run(
+        self, script: str, *arguments: str | Path, stdin: bytes | Path = b"", cwd: Path = ROOT, **variables: str
+    ) -> Ran:
         """Run scripts/SCRIPT on a document, or on the file with it."""
         if isinstance(stdin, bytes):
             (self.folder / "stdin").write_bytes(stdin)
             stdin = self.folder / "stdin"
         streams = {"stdin": str(stdin), "out": str(self.folder / "stdout"), "err": str(self.folder / "stderr")}
         told = {"script": script, "arguments": [str(each) for each in arguments], "variables": variables, **streams}
+        told["cwd"] = str(cwd)
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write(json.dumps(told).encode() + b"\n")
@@ -72,6 +75,7 @@ def become(code: CodeType, run: dict[str, Any]) -> None:
         os.dup2(opened, descriptor)
         os.close(opened)
     sys.stdin = os.fdopen(0, closefd=False)
+    os.chdir(run["cwd"])
     os.environ.update(run["variables"])
     sys.argv = [str(SCRIPTS / run["script"]), *run["arguments"]]
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))

@@ -10,8 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from conftest import environment
-from forked import Forked, Ran
+from conftest import run
 
 SERVICES = (
     *("accounts", "basket", "catalog", "checkout", "dashboard", "images"),
@@ -41,21 +40,9 @@ def diff(count: int, first: int = 0) -> dict[str, Any]:
     }
 
 
-FOLDER = tempfile.TemporaryDirectory()
-
-
-@cache
-def forked() -> Forked:
-    return Forked(Path(FOLDER.name), environment(Path("/nonexistent")))
-
-
-def run(script: str, stdin: bytes, **variables: str) -> Ran:
-    return forked().run(f"{script}.py", stdin=stdin, **variables)
-
-
 @cache
 def release_in(diff_document: str) -> str:
-    return run("promotions", diff_document.encode()).out.decode()
+    return run("promotions.py", stdin=diff_document.encode()).out.decode()
 
 
 def release_of(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -139,6 +126,6 @@ def page(script: str, release: Any, refused: str = "", **documents: Any) -> str:
             path = os.path.join(folder, f"{name}.json")
             Path(path).write_text(json.dumps(document))
             variables[name.upper()] = path
-        done = run(script, json.dumps(release).encode(), **variables)
+        done = run(f"{script}.py", stdin=json.dumps(release).encode(), **variables)
     assert (done.code, done.err) == (0, b"")
     return done.out.decode()

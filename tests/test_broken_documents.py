@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
-from conftest import ROOT, environment
+from conftest import ROOT, run
 
 import pytest
 
@@ -64,7 +63,6 @@ RELEASE_PLACES: list[tuple[str, Any, str]] = [
     ("0.incoming_snapshot_id", "aws-beta", "[0].incoming_snapshot_id"),
 ]
 REVIEWS = [{"state": "approved", "comment": "", "environments": [{"name": "production"}], "user": {"login": "octocat"}}]
-RUN = {"id": 42, "path": "promote.yml@main", "event": "push", "head_branch": "main", "head_repository": None}
 # What is no JSON at all, and what it must say.
 TEXT = json.dumps(DIFF)
 BYTES = {
@@ -95,45 +93,31 @@ def changed(document: Any, path: str, value: Any) -> bytes:
     return json.dumps(document).encode()
 
 
-def refusal(home: Path, script: str, *arguments: str | Path, stdin: bytes = b"", **variables: str) -> str:
+def refusal(script: str, *arguments: str | Path, stdin: bytes = b"", **variables: str) -> str:
     """Return the one line with which a script refuses."""
     settings = {"KOSLI_ORG": "acme", "KOSLI_API_TOKEN": "a-token-that-nobody-has", "RELEASE_TRAIL": "run-42"}
-    done = subprocess.run(
-        [ROOT / ".venv" / "bin" / "python", ROOT / "scripts" / script, *arguments],
-        cwd=ROOT,
-        env=environment(home, **settings, **variables),
-        input=stdin,
-        capture_output=True,
-        timeout=60,
-    )
-    stderr = done.stderr.decode()
-    assert (done.returncode, done.stdout, stderr.count("\n")) == (2, b"", 1), stderr
+    ran = run(script, *arguments, stdin=stdin, **settings, **variables)
+    stderr = ran.err.decode()
+    assert (ran.code, ran.out, stderr.count("\n")) == (2, b"", 1), stderr
     assert stderr.startswith(f"{script}: ")
     return stderr
 
 
 @pytest.fixture(scope="module")
-def release(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    done = subprocess.run(
-        [ROOT / ".venv" / "bin" / "python", ROOT / "scripts" / "promotions.py"],
-        env=environment(tmp_path_factory.mktemp("home")),
-        input=TEXT.encode(),
-        capture_output=True,
-        check=True,
-    )
-    return json.loads(done.stdout)
+def release() -> list[dict[str, Any]]:
+    return json.loads(run("promotions.py", stdin=TEXT.encode()).out)
 
 
 @pytest.mark.parametrize(("path", "value", "place"), DIFF_PLACES)
-def test_a_diff(path: str, value: Any, place: str, tmp_path: Path) -> None:
-    stderr = refusal(tmp_path, "promotions.py", stdin=changed(DIFF, path, value))
+def test_a_diff(path: str, value: Any, place: str) -> None:
+    stderr = refusal("promotions.py", stdin=changed(DIFF, path, value))
     assert f" {place}: " in stderr
 
 
-def test_the_first_of_several_places(tmp_path: Path) -> None:
+def test_the_first_of_several_places() -> None:
     broken = changed(DIFF, "snappish1.artifacts.0.flow", None)
     broken = changed(json.loads(broken), "snappish2.artifacts.0.name", 7)
-    assert " snappish1.artifacts[0].flow: " in refusal(tmp_path, "promotions.py", stdin=broken)
+    assert " snappish1.artifacts[0].flow: " in refusal("promotions.py", stdin=broken)
 
 
 @pytest.mark.parametrize("script", ["in_progress.py", "recheck.py"])
@@ -141,15 +125,15 @@ def test_a_diff_for_another_reader(script: str, release: Any, tmp_path: Path) ->
     path, value, place = DIFF_PLACES[9]
     (tmp_path / "release.json").write_text(json.dumps(release))
     arguments = [tmp_path / "release.json"] if script == "recheck.py" else []
-    assert f" {place}: " in refusal(tmp_path, script, *arguments, stdin=changed(DIFF, path, value))
-    refusal(tmp_path, script, *arguments, stdin=json.dumps(release).encode())
+    assert f" {place}: " in refusal(script, *arguments, stdin=changed(DIFF, path, value))
+    refusal(script, *arguments, stdin=json.dumps(release).encode())
 
 
 @pytest.mark.parametrize(("script", "arguments"), RELEASE_READERS.items(), ids=RELEASE_READERS)
-def test_a_release(script: str, arguments: list[str], release: Any, tmp_path: Path) -> None:
+def test_a_release(script: str, arguments: list[str], release: Any) -> None:
     for path, value, place in RELEASE_PLACES if script == "rollback.py" else RELEASE_PLACES[:2]:
-        assert f" {place}: " in refusal(tmp_path, script, *arguments, stdin=changed(release, path, value))
-    refusal(tmp_path, script, *arguments, stdin=TEXT.encode())
+        assert f" {place}: " in refusal(script, *arguments, stdin=changed(release, path, value))
+    refusal(script, *arguments, stdin=TEXT.encode())
 
 
 @pytest.mark.parametrize("script", ["recheck.py", "verify.py"])
@@ -162,8 +146,8 @@ def test_an_approved_release(script: str, release: Any, tmp_path: Path) -> None:
         b"[": "release.json",
     }.items():
         file.write_bytes(content)
-        assert said in refusal(tmp_path, script, file, stdin=TEXT.encode())
-    refusal(tmp_path, script, tmp_path / "absent.json", stdin=TEXT.encode())
+        assert said in refusal(script, file, stdin=TEXT.encode())
+    refusal(script, tmp_path / "absent.json", stdin=TEXT.encode())
 
 
 @pytest.mark.parametrize("script", ["summary.py", "report.py"])
@@ -172,36 +156,31 @@ def test_what_a_page_is_made_of(script: str, name: str, release: Any, tmp_path: 
     stdin = json.dumps(release).encode()
     (tmp_path / "wrong.json").write_text('{"message": "Not Found"}')
     for file in ("wrong.json", "absent.json"):
-        assert file in refusal(tmp_path, script, stdin=stdin, **{name: str(tmp_path / file)}) or file == "wrong.json"
+        assert file in refusal(script, stdin=stdin, **{name: str(tmp_path / file)}) or file == "wrong.json"
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "place"),
-    [("0.user", GONE, "[0]"), ("0.environments", GONE, "[0]")],
-)
-def test_reviews(path: str, value: Any, place: str, tmp_path: Path) -> None:
-    stdin = changed(REVIEWS, path, value)
-    assert place in refusal(tmp_path, "approval.py", stdin=stdin, DIGEST="0" * 64)
+@pytest.mark.parametrize("path", ["0.user", "0.environments"])
+def test_reviews(path: str) -> None:
+    assert "[0]" in refusal("approval.py", stdin=changed(REVIEWS, path, GONE), DIGEST="0" * 64)
 
 
 @pytest.mark.parametrize("document", [b'{"message": "Not Found"}', b"[]", b"null"])
-def test_a_workflow_run(document: bytes, tmp_path: Path) -> None:
+def test_a_workflow_run(document: bytes) -> None:
     settings = {"ROLLBACK_OF": "42", "GITHUB_REPOSITORY": "acme-shop/releases", "GITHUB_REF_NAME": "main"}
-    refusal(tmp_path, "promotion_run.py", stdin=document, **settings)
+    refusal("promotion_run.py", stdin=document, **settings)
 
 
 @pytest.mark.parametrize(("content", "said"), BYTES.values(), ids=BYTES)
-def test_what_is_no_json(content: bytes, said: str, tmp_path: Path) -> None:
-    assert said in refusal(tmp_path, "promotions.py", stdin=content)
+def test_what_is_no_json(content: bytes, said: str) -> None:
+    assert said in refusal("promotions.py", stdin=content)
 
 
-def test_one_reader_for_every_size(tmp_path: Path) -> None:
+def test_one_reader_for_every_size() -> None:
     """What a small document is refused for, a large one is refused for too."""
     large = copy.deepcopy(DIFF)
     large["not-changed"]["artifacts"][0]["note"] = "x" * 300_000
     text = json.dumps(large)
     twice = text.replace('"fingerprint": "', f'"fingerprint": "{"0" * 64}", "fingerprint": "', 1)
-    assert "twice" in refusal(tmp_path, "promotions.py", stdin=twice.encode())
-    assert "NaN" in refusal(
-        tmp_path, "promotions.py", stdin=text.replace('"instance_count": 1', '"x": NaN', 1).encode()
-    )
+    assert "twice" in refusal("promotions.py", stdin=twice.encode())
+    nan = text.replace('"instance_count": 1', '"x": NaN', 1)
+    assert "NaN" in refusal("promotions.py", stdin=nan.encode())

@@ -6,8 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from conftest import PATH
-from pages import run
+from conftest import PATH, run
 
 import pytest
 
@@ -69,7 +68,9 @@ def service(tmp_path: Path) -> Service:
 def ask(home: Path, *release: dict[str, Any], **variables: str) -> tuple[int, list[dict[str, Any]], str]:
     """Return what changes.py ends with, prints and says of a release."""
     done = run(
-        "changes", json.dumps(release).encode(), **{"HOME": str(home), "GIT_ALLOW_PROTOCOL": "file", **variables}
+        "changes.py",
+        stdin=json.dumps(release).encode(),
+        **{"HOME": str(home), "GIT_ALLOW_PROTOCOL": "file", **variables},
     )
     return done.code, json.loads(done.out or b"[]"), done.err.decode()
 

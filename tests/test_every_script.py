@@ -39,7 +39,7 @@ def test_these_are_all_the_scripts_that_talk_to_kosli() -> None:
 @pytest.mark.parametrize("script", TO_KOSLI)
 def test_all_is_well(script: str, world: World) -> None:
     """Nothing has landed yet, and the trail holds no release yet."""
-    code, out, _ = use(world, script)
+    code, out, _ = use(world, script, World.quick)
     assert (code, bool(out)) == {"verify.py": (1, True), "known_release.py": (1, False)}.get(script, (0, True))
 
 
@@ -57,7 +57,7 @@ def test_all_is_well(script: str, world: World) -> None:
 @pytest.mark.parametrize("script", TO_KOSLI)
 def test_nothing_is_asked(script: str, variables: dict[str, str], reason: str, world: World) -> None:
     before = world.read()
-    code, out, err = use(world, script, **variables)
+    code, out, err = use(world, script, World.quick, **variables)
     assert (code, out) == (3, b"")
     assert reason in err.decode()
     assert b"Traceback" not in err
@@ -68,7 +68,7 @@ def test_nothing_is_asked(script: str, variables: dict[str, str], reason: str, w
 @pytest.mark.parametrize("script", TO_KOSLI)
 def test_kosli_says_nothing(script: str, world: World) -> None:
     world.change(faults=[{"hang": True}])
-    code, out, err = use(world, script, KOSLI_TIMEOUT="0.5")
+    code, out, err = use(world, script, World.quick, KOSLI_TIMEOUT="0.5")
     assert code == 3
     assert b"no answer within 0.5 seconds (KOSLI_TIMEOUT)" in err
     if script == "gate.py":
@@ -110,9 +110,9 @@ def test_a_reader_that_is_gone(script: str) -> None:
 @pytest.mark.parametrize("script", [name for name, how in TO_KOSLI.items() if how.reads and " " not in name])
 def test_nothing_on_stdin(script: str, world: World) -> None:
     arguments, _, settings = TO_KOSLI[script]
-    ran = world.run(script, *arguments, **settings)
+    ran = world.quick(script, *arguments, **settings)
     assert (ran.code, ran.out) == (2, b"")
     assert b"stdin is empty" in ran.err
-    ran = world.run(script, *arguments, **settings, PIPED_BY_MAKE="yes")
+    ran = world.quick(script, *arguments, **settings, PIPED_BY_MAKE="yes")
     assert (ran.code, ran.out, ran.err) == (2, b"", b""), "the script before it has said why"
     assert world.requests() == []

@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from conftest import run
 from hostile.corpus import TEXTS
 from lib.decision import age
 from lib.streams import printable
-from pages import changes, diff, inverse, outcomes, page, release_of, run, verdicts
+from pages import changes, diff, inverse, outcomes, page, release_of, verdicts
 
 import pytest
 
@@ -99,7 +100,7 @@ def test_the_worse_of_two_verdicts_counts(place: int) -> None:
 def test_what_is_no_verdict_and_no_outcome_is_refused(name: str, document: str, tmp_path: Any) -> None:
     path = tmp_path / "document.json"
     path.write_text(document)
-    done = run("summary", b"[]", **{name: str(path)})
+    done = run("summary.py", stdin=b"[]", **{name: str(path)})
     assert (done.code, done.out) == (2, b"")
     assert done.err.count(b"\n") == 1
 
@@ -253,5 +254,5 @@ def test_a_rollback_that_is_back_already_changes_nothing() -> None:
 def test_a_refusal_needs_no_release(tmp_path: Path) -> None:
     (tmp_path / "reasons").write_text("promotions.py: it is frozen")
     for stdin in (b"", b"nonsense", b"{}", b"[7]"):
-        done = run("summary", stdin, REASONS=str(tmp_path / "reasons"))
+        done = run("summary.py", stdin=stdin, REASONS=str(tmp_path / "reasons"))
         assert done.out.decode() == "## ⛔ Refused: nothing is promoted into aws-prod\n\n- it is frozen\n"

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from conftest import ROOT, environment
+from conftest import ROOT, environment, run
 
 TOKEN = "Zq7XbT4mWv9KpL2nRc8DhY5s"
 SETTINGS = {"KOSLI_ORG": "cyber-dojo", "KOSLI_API_TOKEN": TOKEN, "RELEASE_TRAIL": "run-42"}
@@ -103,6 +103,11 @@ class World:
         out, err = process.communicate(stdin, timeout=60)
         return Ran(process.returncode, out, err)
 
+    def quick(self, script: str, *arguments: str, stdin: bytes = b"", **variables: str) -> Ran:
+        """Run a script to its end in a tenth of the time: for tests of what it tells Kosli, not of how it runs."""
+        ran = run(script, *arguments, stdin=stdin, cwd=self.home / "cwd", **self.environment(**variables))
+        return Ran(ran.code, ran.out, ran.err)
+
     def done(self, script: str, *arguments: str, stdin: bytes = b"", **variables: str) -> bytes:
         """Run a script that must succeed in silence, and return its stdout."""
         ran = self.run(script, *arguments, stdin=stdin, **variables)
@@ -183,13 +188,13 @@ def ready(home: Path) -> World:
     return world
 
 
-def use(world: World, name: str, **variables: str) -> Ran:
+def use(world: World, name: str, how: Any = World.run, **variables: str) -> Ran:
     """Run a script of TO_KOSLI as it is used, in a world that is ready."""
     arguments, reads, settings = TO_KOSLI[name]
     stdin = (world.home / reads).read_bytes() if reads else b""
     host = world.variables["KOSLI_HOST"]
     settings = {key: value.replace("HOST", host) for key, value in {**variables, **settings}.items()}
-    return world.run(name.split()[0], *arguments, stdin=stdin, **settings)
+    return how(world, name.split()[0], *arguments, stdin=stdin, **settings)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
