@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from functools import cache
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +131,47 @@ def page(script: str, release: Any, refused: str = "", **documents: Any) -> str:
         done = run(f"{script}.py", stdin=json.dumps(release).encode(), **variables)
     assert (done.code, done.err) == (0, b"")
     return done.out.decode()
+
+
+class Tags(HTMLParser):
+    """Reads an HTML page: the elements that it is made of, with their attributes."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.comments: list[str] = []
+        self.open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attributes)))
+        if tag not in ("meta", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> in the wrong place"
+
+    def handle_comment(self, data: str) -> None:
+        self.comments.append(data)
+
+
+ELEMENTS = {
+    *("html", "head", "meta", "link", "title", "style", "body", "header", "main", "footer", "h1", "h2", "p"),
+    *("ul", "li", "strong", "code", "a", "span", "table", "thead", "tbody", "tr", "th", "td", "details", "summary"),
+    *("figure", "figcaption", "div"),
+}
+ATTRIBUTES = {
+    *("lang", "charset", "http-equiv", "content", "name", "rel", "href", "class", "role", "scope", "data-title"),
+}
+
+
+def wrong_html(page: str) -> Iterator[str]:
+    """Give what a page has besides what a report is made of: a value has become markup then."""
+    tags = Tags(page)
+    yield from (f"<{tag}> is never closed" for tag in tags.open)
+    yield from (f"a comment: {comment[:40]}" for comment in tags.comments)
+    for tag, attributes in tags.found:
+        if tag not in ELEMENTS or not set(attributes) <= ATTRIBUTES:
+            yield f"<{tag}> with {attributes}"
+        if not (attributes.get("href") or "https://").startswith(("https://", "data:,")):
+            yield f"a link to {attributes['href']}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+from hostile.corpus import VALUES
 from lib.commit_urls import Commit, commit_page, compare_page, parse, raw_page, same_host, same_repository
 
 import pytest
@@ -310,6 +313,18 @@ NO_PAGES = {
 @pytest.mark.parametrize("why", NO_PAGES)
 def test_what_is_no_commit_page(why: str) -> None:
     assert parse(NO_PAGES[why]) is None
+
+
+def test_a_project_that_is_called_anything_is_encoded_in_each_link() -> None:
+    """Azure's can hold blanks and letters of all alphabets; a project that would be more than a name is none."""
+    pages = [f"https://dev.azure.com/acme/{text}/_git/cart/commit/{NEW}" for text in VALUES if "/" not in text]
+    projects = [found for found in map(parse, pages) if found]
+    assert len(projects) > 3
+    for found in projects:
+        old = found._replace(sha=OLD)
+        for link in (commit_page(found), compare_page(old, found), found.repository.clone):
+            assert re.fullmatch(r"https://dev\.azure\.com/acme/[A-Za-z0-9._~%-]+/_git/cart[A-Za-z0-9/?=&]*", link)
+        assert len(found.repository.url) > 1000 or parse(commit_page(found)) == found
 
 
 def test_a_url_has_a_bound() -> None:

@@ -11,7 +11,6 @@ import html
 import re
 from collections.abc import Iterator
 from functools import cache
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from browser import CHROMIUM, Browser, Page
 from conftest import ROOT
 from hostile.corpus import TEXTS
 from lib.streams import printable
-from pages import changes, diff, inverse, outcomes, page, release_of, verdicts
+from pages import Tags, changes, diff, inverse, outcomes, page, release_of, verdicts, wrong_html
 
 import pytest
 
@@ -68,42 +67,13 @@ def report(name: str) -> str:
     return made("report", name)
 
 
-class Tags(HTMLParser):
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attributes)))
-        if tag not in ("meta", "link"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, f"</{tag}> in the wrong place"
-
-
-ELEMENTS = {
-    *("html", "head", "meta", "link", "title", "style", "body", "header", "main", "footer", "h1", "h2", "p"),
-    *("ul", "li", "strong", "code", "a", "span", "table", "thead", "tbody", "tr", "th", "td", "details", "summary"),
-    *("figure", "figcaption", "div"),
-}
-ATTRIBUTES = {
-    *("lang", "charset", "http-equiv", "content", "name", "rel", "href", "class", "role", "scope", "data-title"),
-}
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_is_well_formed_and_has_nothing_but_what_it_is_made_of(name: str) -> None:
+    assert list(wrong_html(report(name))) == []
     tags = Tags(report(name))
-    assert tags.open == []
     kinds = [tag for tag, _ in tags.found]
-    assert set(kinds) <= ELEMENTS
-    assert {key for _, attributes in tags.found for key in attributes} <= ATTRIBUTES
     assert [kinds.count(kind) for kind in ("h1", "header", "main", "footer")] == [1, 1, 1, 1]
     assert sum(a.get("scope") == "row" for _, a in tags.found) == max(kinds.count("tr") - kinds.count("thead"), 0)
-    assert all(a["href"].startswith(("https://", "data:,")) for _, a in tags.found if a.get("href"))
     style = re.search(r"<style>(.*?)</style>", report(name), re.DOTALL)[1]
     assert not re.search(r"url\(|@import|@font-face", style)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
