@@ -9,7 +9,7 @@ import termios
 from pathlib import Path
 
 from conftest import ROOT
-from worlds import World, release_of
+from worlds import World, read_to_the_end, release_of
 
 import pytest
 
@@ -61,13 +61,7 @@ def test_a_progress_bar_on_a_terminal(tmp_path: Path) -> None:
         stderr=stderr,
     )
     os.close(stderr)
-    drawn = ""
-    try:
-        while piece := os.read(terminal, 1 << 16):
-            drawn += piece.decode()
-    except OSError:  # how Linux says that nobody writes any more
-        pass
-    os.close(terminal)
+    drawn = read_to_the_end(terminal)
     assert (done.returncode, len(json.loads(done.stdout))) == (0, 8)
     assert "8/8" in drawn, drawn
 

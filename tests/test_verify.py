@@ -12,12 +12,11 @@ import signal
 import subprocess
 import sys
 import termios
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from conftest import ROOT, environment
+from conftest import ROOT, environment, run
+from worlds import processes_of, read_to_the_end, wait_for
 
 import pytest
 
@@ -58,17 +57,8 @@ class Watch:
         self.variables = {**SETTINGS, "MATCH_BY": by, "PATH": f"{home}:{os.environ['PATH']}"}
         (home / "kosli").write_text(CLI.format(folder=home))
         (home / "kosli").chmod(0o755)
-        found = self.done("promotions.py", json.dumps(promoted).encode())
-        (home / "release.json").write_bytes(found.stdout)
-
-    def done(self, script: str, stdin: bytes, *arguments: Path, **more: str) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            [sys.executable, ROOT / "scripts" / script, *arguments],
-            env=environment(self.home, **{**self.variables, **more}),
-            input=stdin,
-            capture_output=True,
-            timeout=60,
-        )
+        found = run("promotions.py", stdin=json.dumps(promoted).encode(), MATCH_BY=by)
+        (home / "release.json").write_bytes(found.out)
 
     def answers(self, *answers: dict[str, Any] | str) -> None:
         for number, answer in enumerate(answers):
@@ -83,9 +73,9 @@ class Watch:
     def ran(self, *answers: dict[str, Any] | str, **more: str) -> tuple[int, list[str], str]:
         """Return exit code, outcomes and stderr."""
         self.answers(*answers)
-        done = self.done("verify.py", b"", self.home / "release.json", **{"VERIFY_TIMEOUT": "30", **more})
-        outcomes = [each["outcome"] for each in json.loads(done.stdout or b"[]")]
-        return done.returncode, outcomes, done.stderr.decode()
+        ran = run("verify.py", self.home / "release.json", **{**self.variables, "VERIFY_TIMEOUT": "30", **more})
+        outcomes = [each["outcome"] for each in json.loads(ran.out or b"[]")]
+        return ran.code, outcomes, ran.err.decode()
 
     def start(self, stderr: int = subprocess.PIPE, **more: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -96,29 +86,11 @@ class Watch:
             stderr=stderr,
         )
 
-    def left(self) -> list[str]:
-        """Return what still runs with this HOME."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*/environ"):
-            try:
-                if f"HOME={self.home}\0".encode() in path.read_bytes():
-                    found.append(path.parent.name)
-            except OSError:
-                pass
-        return found
-
 
 @pytest.fixture
 def watch(tmp_path: Path) -> Watch:
     """A release of one promotion: NEW in the place of OLD."""
     return Watch(tmp_path, diff(row(OLD), incoming=[row(NEW, name="shop:2")]))
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +186,7 @@ def test_stopped_during_a_question(watch: Watch, which: signal.Signals) -> None:
     assert process.returncode == 128 + which
     assert [each["outcome"] for each in json.loads(stdout)] == ["not landed"]
     assert watch.asked() == 2
-    wait_for(lambda: not watch.left())
+    wait_for(lambda: not processes_of(watch.home))
 
 
 @needs_proc
@@ -225,7 +197,7 @@ def test_stopped_before_the_first_answer(watch: Watch) -> None:
     process.terminate()
     assert process.communicate(timeout=30) == (b"", b"verify.py: stopped before the first answer\n")
     assert process.returncode == 143
-    wait_for(lambda: not watch.left())
+    wait_for(lambda: not processes_of(watch.home))
 
 
 def test_a_bar_on_a_terminal(watch: Watch) -> None:
@@ -235,13 +207,7 @@ def test_a_bar_on_a_terminal(watch: Watch) -> None:
     process = watch.start(stderr=its_end)
     os.close(its_end)
     process.communicate(timeout=30)
-    drawn = b""
-    try:
-        while piece := os.read(terminal, 4096):
-            drawn += piece
-    except OSError:  # the other end is closed
-        pass
-    os.close(terminal)
+    drawn = read_to_the_end(terminal)
     assert process.returncode == 0
-    assert b"0/1" in drawn
-    assert b"1/1" in drawn
+    assert "0/1" in drawn
+    assert "1/1" in drawn

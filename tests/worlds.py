@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import shutil
 import subprocess
@@ -116,14 +117,31 @@ class World:
 
     def processes(self) -> list[int]:
         """Return what still runs with this HOME, or with one below it, by its process id. Needs /proc."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*/environ"):
-            try:
-                if f"HOME={self.home}".encode() in path.read_bytes():
-                    found.append(int(path.parent.name))
-            except OSError:
-                pass
-        return found
+        return processes_of(self.home)
+
+
+def processes_of(home: Path) -> list[int]:
+    """Return what runs with a HOME, or with one below it, by its process id. Needs /proc."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"HOME={home}".encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            pass
+    return found
+
+
+def read_to_the_end(terminal: int) -> str:
+    """Return what was drawn on a terminal."""
+    drawn = b""
+    try:
+        while piece := os.read(terminal, 1 << 16):
+            drawn += piece
+    except OSError:  # how Linux says that nobody writes any more
+        pass
+    os.close(terminal)
+    return drawn.decode()
 
 
 def set_up() -> dict[str, Any]:
