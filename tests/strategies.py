@@ -18,7 +18,7 @@ Document = dict[str, Any]
 
 settings.register_profile(
     "ci",
-    max_examples=20,
+    max_examples=12,
     deadline=None,
     derandomize=True,
     database=None,

@@ -18,13 +18,10 @@ from lib import commit_urls
 from strategies import (
     GOES_ON,
     OWN_REPOSITORY,
-    PAGES,
     REFUSES,
-    commit_pages,
     diffs,
     naive_groups,
     naive_release,
-    repositories,
 )
 
 import jsonschema
@@ -110,7 +107,7 @@ def landed(document: dict[str, Any], release: Release) -> dict[str, Any]:
     return after
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.booleans().flatmap(lambda images: diffs(images=images)), modes)
 def test_the_release_is_what_a_naive_reading_of_the_rules_gives(scripts: Any, document: Any, mode: Any) -> None:
     expected = naive_release(document, mode.get("MATCH_BY") == "image", mode.get("UNPROVEN") == "skip")
@@ -227,63 +224,17 @@ def test_a_recheck_refuses_what_has_moved(scripts: Any, document: Any, data: st.
     assert (ran.code, ran.out, ran.err.count(b"\n")) == (1, b"", 1)
 
 
-@given(diffs(GOES_ON), st.randoms(use_true_random=False))
-def test_the_outputs_of_a_workflow_read_back(scripts: Any, document: Any, rng: random.Random) -> None:
-    release = scripts.release(document)
-    text = scripts.run("github_output.py", release).out.decode()
-    found = dict(line.split("=", 1) for line in text.splitlines())
-    assert text.isascii()
-    assert (found["any"], found["count"]) == (str(bool(release)).lower(), str(len(release)))
-    assert [p["incoming_fingerprint"] for p in json.loads(found["promotions"])] == [
-        p["incoming_fingerprint"] for p in release
-    ]
-    digest = f"digest={found['digest']}\n"
-    assert digest in scripts.run("github_output.py", rng.sample(release, len(release))).out.decode()
-    assert not release or digest not in scripts.run("github_output.py", release[1:]).out.decode()
-
-
 # Commit URLs
-
-
-@settings(max_examples=100)
-@given(st.data())
-def test_a_commit_page_is_read_and_written_again(data: st.DataObject) -> None:
-    repository = data.draw(repositories())
-    url, other = data.draw(commit_pages(repository)), data.draw(commit_pages(repository))
-    new, old = commit_urls.parse(url), commit_urls.parse(other)
-    assert new
-    assert old
-    assert (new.repository.host, new.repository.path.lower()) == (PAGES[url].host, PAGES[url].path)
-    assert commit_urls.commit_page(new) == repository.page.format(sha=new.sha)
-    page = commit_urls.compare_page(old, new)
-    assert page.startswith(new.repository.url)
-    assert new.sha in page
-    assert (old.sha in page) or old.sha == new.sha
 
 
 PARTS = (
     *("https:", "http:", "ssh:", "/", "/", "//", "github.com", "gitlab.com", "x.example:80", "[::1]", "@", ":", "-"),
-    *(
-        "_git",
-        "commit",
-        "commits",
-        "projects",
-        "repos",
-        "users",
-        "a",
-        "b",
-        ".",
-        "..",
-        "%2e",
-        ".git",
-        "a" * 40,
-        "A" * 64,
-    ),
-    *("?", "#", " ", "\n", "\0", "\\", "{sha}", "\u017f", "\u212a"),
+    *("_git", "commit", "commits", "projects", "repos", "users", "a", "b", ".", "..", "%2e", ".git", "a" * 40),
+    *("A" * 64, "?", "#", " ", "\n", "\0", "\\", "{sha}", "\u017f", "\u212a"),
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.one_of(st.text(), st.lists(st.sampled_from(PARTS), max_size=16).map("".join)))
 def test_whatever_is_taken_for_a_commit_page_is_one(url: str) -> None:
     commit = commit_urls.parse(url)
