@@ -165,9 +165,11 @@ def test_reviews(path: str) -> None:
 
 
 @pytest.mark.parametrize("document", [b'{"message": "Not Found"}', b"[]", b"null"])
-def test_a_workflow_run(document: bytes) -> None:
+def test_a_workflow_run(document: bytes, tmp_path: Path) -> None:
     settings = {"ROLLBACK_OF": "42", "GITHUB_REPOSITORY": "acme-shop/releases", "GITHUB_REF_NAME": "main"}
-    refusal("promotion_run.py", stdin=document, **settings)
+    (tmp_path / "comparison.json").write_text('{"status": "ahead"}')
+    said = refusal("promotion_run.py", tmp_path / "comparison.json", stdin=document, **settings)
+    assert "stdin is not a workflow run" in said
 
 
 @pytest.mark.parametrize(("content", "said"), BYTES.values(), ids=BYTES)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from conftest import ROOT, environment
 from test_door import needs_proc
-from worlds import STUBBORN, TO_KOSLI, World, release_of, wait_for
+from worlds import STUBBORN, TO_KOSLI, World, ready, release_of, wait_for
 
 import pytest
 
@@ -26,12 +26,8 @@ import pytest
 @pytest.mark.parametrize("script", TO_KOSLI)
 def test_no_question_outlives_a_signal(script: str, sent: signal.Signals, tmp_path: Path) -> None:
     """The CLI hangs, ignores SIGTERM and has a child: all are gone, nothing is printed, the exit code says it."""
-    world = World(tmp_path, "settled set-up")
+    world = ready(tmp_path)
     world.before_kosli(STUBBORN)
-    (tmp_path / "release.json").write_bytes(release_of("runner-ci"))
-    review = {"state": "approved", "comment": "", "user": {"login": "ada"}, "environments": [{"name": "production"}]}
-    (tmp_path / "reviews.json").write_text(json.dumps([review]))
-    (tmp_path / "outcomes.json").write_text("")
     arguments, stdin, variables = TO_KOSLI[script]
     process = world.start(script.split()[0], *arguments, **variables)
     process.stdin.write((tmp_path / stdin).read_bytes() if stdin else b"")

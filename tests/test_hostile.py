@@ -66,7 +66,7 @@ USES = {
     "diff": Use("promotions.py"),
     "release": Use("rollback.py"),
     "reviews": Use("approval.py"),
-    "run": Use("promotion_run.py"),
+    "run": Use("promotion_run.py", "", ("comparison.json",)),
     "verdicts": Use("summary.py", "VERDICTS"),
     "outcomes": Use("report.py", "OUTCOMES"),
 }
@@ -81,8 +81,9 @@ def documents() -> dict[str, bytes]:
 
 def run(forked: Forked, use: Use, content: bytes, **variables: str) -> Ran:
     """Run a script on an input."""
+    (forked.folder / "comparison.json").write_text('{"status": "ahead"}')
     if not use.variable:
-        return forked.run(use.script, *use.arguments, stdin=content, **SETTINGS, **variables)
+        return forked.run(use.script, *use.arguments, stdin=content, cwd=forked.folder, **SETTINGS, **variables)
     path = forked.folder / "input.json"
     path.write_bytes(content)
     variables[use.variable] = str(path)

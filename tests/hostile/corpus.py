@@ -300,7 +300,7 @@ def hostile_texts() -> Iterator[Entry]:
             [artifact(1, name=text, flow=text, commit_url=text), artifact(2, name=f"{text}@sha256:{text}", flow=text)],
             [artifact(501, name=text, flow=text)],
         )
-        run = {"id": text, "path": text, "event": text, "head_branch": text, "head_repository": {"full_name": text}}
+        run = {"id": 42, "path": text, "event": text, "head_branch": text, "head_repository": {"full_name": text}}
         yield (
             (f"text in a diff that is refused: {name}", to_bytes(refused)),
             (f"text in a run: {name}", to_bytes(run)),
