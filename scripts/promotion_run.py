@@ -35,7 +35,7 @@ def check(workflow_run: WorkflowRun, number: str, repository: str, branch: str) 
         "branch": (workflow_run.head_branch, branch),
     }
     wrong = [
-        f"run {number}: its {name} is {printable(value)}, not {printable(wanted)}"
+        f"run {number}: its {name} is {printable(value or 'not known')}, not {printable(wanted)}"
         for name, (value, wanted) in facts.items()
         if value != wanted
     ]

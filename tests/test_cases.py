@@ -92,6 +92,12 @@ def test_more_than_half_of_the_cases_are_refusals() -> None:
     assert len(failing) > len(CASES) / 2
 
 
+def test_each_script_has_a_case_that_succeeds() -> None:
+    """Where all are refused, it may be for another reason than the one that they are about."""
+    folders = {case.parent for case in CASES if not (case / "expected" / "exit_code").exists()}
+    assert folders == {case.parent for case in CASES}
+
+
 def test_each_fixture_is_used_and_described() -> None:
     readme = (ROOT / "fixtures" / "README.md").read_text()
     uses = [*(case / "cmd" for case in CASES), *(ROOT / "tests").glob("*.py")]
