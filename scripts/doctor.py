@@ -2,7 +2,8 @@
 """Say what is still missing before a release can be derived and recorded, and how to get it. It changes nothing.
 
 stdout  [{"check": "cli", "ok": true, "says": "..."}, ...] in the order in which things are set up: settings, cli,
-        organisation, environment (FROM, then TO), flow, and sources: one for each flow of FROM whose code is below none
+        organisation, environment (FROM, then TO), flow, and sources: one for each flow in FROM whose repository is
+        below none of them. Without a CLI, an organisation or a token, which of these are missing
 stderr  a line for each that is not ok
 exit    0 all is there, 1 something is missing, 2 release.toml or holds.toml is wrong, 3 Kosli cannot be asked
 reads   FROM_ENV TO_ENV SOURCES RELEASE_FLOW ALLOW_NO_POLICY HOLDS SETTINGS
@@ -10,6 +11,7 @@ reads   FROM_ENV TO_ENV SOURCES RELEASE_FLOW ALLOW_NO_POLICY HOLDS SETTINGS
     scripts/doctor.py
 """
 
+import shutil
 from collections.abc import Iterator
 
 from lib.holds import read_holds
@@ -17,7 +19,7 @@ from lib.kosli import OLDEST_TRUSTED, ask, ask_for, ask_for_diff, cli_version, f
 from lib.model import Environment
 from lib.processes import stop_on_signals
 from lib.rules import cause_in_source, commit_of, environment_of, sources
-from lib.settings import nearest, settings
+from lib.settings import nearest, settings, variable
 from lib.streams import KosliFailed, Unusable, no_arguments, printable, run, say, write_json
 
 from msgspec import Struct
@@ -31,6 +33,18 @@ class Check(Struct):
     check: str
     ok: bool
     says: str
+
+
+def missing() -> Iterator[Check]:
+    """Yield what is needed before Kosli can be asked, and is not there."""
+    if not shutil.which("kosli"):
+        yield Check("cli", False, f"there is no program kosli on PATH: npm ci --prefix kosli brings one ({GUIDE} 2)")
+    if not settings().kosli.org:
+        yield Check(
+            "organisation", False, f"no organisation is named: kosli.org in release.toml ({GUIDE} 4), or KOSLI_ORG"
+        )
+    if not variable("KOSLI_API_TOKEN"):
+        yield Check("organisation", False, f"KOSLI_API_TOKEN is not set: the token of a service account ({GUIDE} 3)")
 
 
 def checks() -> Iterator[Check]:
@@ -88,8 +102,10 @@ def check_sources() -> Iterator[Check]:
     for flow, cause in against.items():
         yield Check("sources", False, f"{printable(flow)}: {cause}: add its own to release.toml ({GUIDE} 4)")
     if not against:
-        named = ", ".join(map(printable, sources())) or "none is named, so everybody's code may be promoted"
-        yield Check("sources", True, f"{named}; flows of FROM below them: {len(dict(commits))}")
+        named = (
+            ", ".join(map(printable, sources())) or "none are named, so the code of every repository may be promoted"
+        )
+        yield Check("sources", True, f"{named}; flows in FROM: {len(dict(commits))}")
 
 
 def main(argv: list[str]) -> int:
@@ -97,7 +113,7 @@ def main(argv: list[str]) -> int:
     stop_on_signals()
     first = Check("settings", True, f"{' and '.join(settings().environments)}, holds: {len(read_holds())}")
     try:
-        findings = [first, *checks()]
+        findings = [first, *(list(missing()) or checks())]
     except (KosliFailed, Unusable) as error:
         raise KosliFailed(*error.causes, f"how to come by the CLI and by a token: {GUIDE}s 2 and 3") from None
     write_json(findings)
