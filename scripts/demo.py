@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from lib import ROOT, processes
-from lib.settings import this_run
+from lib.settings import refuse_unknown_names, this_run
 from lib.streams import Refused, no_arguments, run
 
 import jmespath
@@ -217,6 +217,7 @@ def finish(demo: Demo, before: Any, release: Any, digest: str) -> None:
 
 def main(argv: list[str]) -> int:
     no_arguments(__doc__, argv)
+    refuse_unknown_names()
     processes.stop_on_signals()
     show("", f"A whole release from {FROM} into {TO}, on a Kosli that runs on this machine: no account, no network")
     with tempfile.TemporaryDirectory(prefix="demo-", ignore_cleanup_errors=True) as home:

@@ -16,6 +16,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from lib.settings import refuse_unknown_names
 from lib.streams import Arguments, Unusable, printable, read_bytes, run, write_json
 
 SUMS = "SHA256SUMS"
@@ -26,7 +27,7 @@ def files(paths: list[str]) -> Iterator[tuple[str, Path]]:
     for path in map(Path, paths):
         below = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
         for file in below:
-            yield str(file.relative_to(path.parent)), file
+            yield os.path.relpath(file, os.path.dirname(os.path.abspath(path))), file
 
 
 def main(argv: list[str]) -> int:
@@ -34,6 +35,7 @@ def main(argv: list[str]) -> int:
     arguments.add_argument("folder", metavar="FOLDER")
     arguments.add_argument("files", metavar="FILE", nargs="+")
     given = arguments.parse_args(argv)
+    refuse_unknown_names()
     sums: dict[str, str] = {}
     for name, path in files(given.files):
         if not name.isprintable():

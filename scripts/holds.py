@@ -10,15 +10,13 @@ reads   HOLDS (another file)
     scripts/holds.py
 """
 
-from datetime import UTC, datetime
-
-from lib.holds import read_holds, state, utc
+from lib.holds import read_holds, state, utc, utc_now
 from lib.streams import no_arguments, printable, run, say, write_json
 
 
 def main(argv: list[str]) -> int:
     no_arguments(__doc__, argv)
-    now, holds = datetime.now(UTC), read_holds()
+    now, holds = utc_now(), read_holds()
     write_json(
         [
             {

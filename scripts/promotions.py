@@ -12,14 +12,14 @@ exit    0 done, 1 refused, 2 not a diff, or wrong settings
 reads   FLOWS MATCH_BY UNPROVEN SOURCES ALLOW_RENAMED RENAMED_FLOWS ALLOW_FIRST RELEASE_FLOW KOSLI_HOST KOSLI_ORG SOAK
         YOUNG HOLDS, and OVERRIDE: why holds and freezes do not count this time
 
-    make -s snapshots | scripts/promotions.py
+    make snapshots | scripts/promotions.py
 """
 
 import os
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator, Set
+from datetime import datetime
 
-from lib.holds import EVERY_FLOW, in_force, sentence, why_young
+from lib.holds import EVERY_FLOW, in_force, sentence, utc_now, why_young
 from lib.model import Diff
 from lib.releases import build
 from lib.rules import (
@@ -66,7 +66,7 @@ def promotions(diff: Diff, now: datetime) -> tuple[list[Pair], list[str]]:
     in_order = sorted([] if this_run().override else in_force(now), key=lambda hold: hold.until)
     holds = {renamed(hold.flow): hold for hold in in_order}  # of several on one flow, the longest
     causes += [f"{other}: a freeze {printable(sentence(holds[EVERY_FLOW]))}"] if EVERY_FLOW in holds else []
-    notes, pairs = [], []
+    notes, pairs = holds_of_no_flow(holds.keys() - {EVERY_FLOW}, diff), []
     for group in by_key(sorted(diff.incoming, key=order), lambda a: (*match(a), a.fingerprint or a.name)).values():
         artifact = group[0]
         if flows is not None and flow_of(artifact) not in flows:
@@ -97,6 +97,12 @@ def promotions(diff: Diff, now: datetime) -> tuple[list[Pair], list[str]]:
     return pairs, notes
 
 
+def holds_of_no_flow(held: Set[str], diff: Diff) -> list[str]:
+    """Return a note for each hold on a flow that runs nowhere: it may be misspelt, and holds nothing."""
+    running = {flow_of(artifact) for artifact in (*diff.running_in_from, *diff.running_in_to)} if held else set()
+    return [f"holds.toml: {printable(flow)} is held, and runs nowhere" for flow in sorted(held - running)]
+
+
 def causes_of_progress(diff: Diff) -> Iterator[str]:
     """Yield a cause for each deployment in progress."""
     for deployment in in_progress(diff):
@@ -122,7 +128,7 @@ def main(argv: list[str]) -> int:
     """Read the diff, write the release."""
     no_arguments(__doc__, argv)
     diff = read_diff(read_document())
-    pairs, notes = promotions(diff, datetime.now(UTC))
+    pairs, notes = promotions(diff, utc_now())
     if pairs and not sources() and os.isatty(2):
         notes.append("no sources are set: the code of every repository may be promoted (SOURCES)")
     write_array(build(pairs, diff))

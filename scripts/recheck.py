@@ -9,10 +9,12 @@ An approval can come days after the proposal, and a deployment can half fail. Ea
 
 stdin   a fresh diff (scripts/snapshots.py --latest)
 stdout  the pending promotions, as they were approved; [] when all have landed
-exit    0 done, 1 some have changed or are held now, their code is below none of the sources, the diff is older than
-        the release, the release is too old or of a time to come, nothing is left and NOTHING_LEFT is refuse, or in a
-        workflow ROLLBACK_OF and the release disagree; 2 not a diff, not the approved release, or of others than FROM
-        and TO
+exit    0 done, 2 not a diff, not the approved release, or one of other environments than FROM and TO, 1 refused:
+          some have changed, or are held now, or their repository is below none of the sources
+          the diff is older than the release
+          the release was proposed too long ago, or in the future
+          nothing is left to do, and NOTHING_LEFT is refuse
+          in a workflow: the release is a rollback and ROLLBACK_OF is empty, or the other way round
 reads   DIGEST NOTHING_LEFT ROLLBACK_OF MATCH_BY RENAMED_FLOWS FROM_ENV TO_ENV SOURCES PROPOSED APPROVAL_MAX_AGE HOLDS
         OVERRIDE
 
@@ -20,9 +22,8 @@ reads   DIGEST NOTHING_LEFT ROLLBACK_OF MATCH_BY RENAMED_FLOWS FROM_ENV TO_ENV S
 """
 
 import time
-from datetime import UTC, datetime
 
-from lib.holds import EVERY_FLOW, in_force, sentence
+from lib.holds import EVERY_FLOW, in_force, sentence, utc_now
 from lib.model import Diff, Promotion
 from lib.releases import fields_of, is_rollback, proposed, read_approved, require_environments, require_origin, too_old
 from lib.rules import (
@@ -77,8 +78,8 @@ def recheck(approved: list[Promotion], diff: Diff) -> tuple[list[Promotion], lis
                 f"now {one} runs {listed(in_from) or 'nothing of it'}, {other} runs "
                 f"{listed([*in_to, *(a for a in beside if a not in in_to)]) or 'nothing of it'}"
             )
-    rollback = is_rollback(approved, other)
-    for hold in [] if rollback or this_run().override else in_force(datetime.now(UTC)):
+    nothing_left = not pending and not changes
+    for hold in [] if nothing_left or is_rollback(approved, other) or this_run().override else in_force(utc_now()):
         if hold.flow == EVERY_FLOW or renamed(hold.flow) in {flow_of(p.incoming) for p in pending}:
             what = "a freeze" if hold.flow == EVERY_FLOW else f"{printable(hold.flow)}: held"
             changes.append(f"{other}: {what} {printable(sentence(hold))}")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from lib import ROOT
 from lib.model import Hold, HoldsDocument
-from lib.settings import read_toml, seconds, settings, variable
+from lib.settings import read_toml, seconds, settings, this_run
 from lib.streams import Unusable, typed
 
 EVERY_FLOW = "*"
@@ -13,7 +13,7 @@ EVERY_FLOW = "*"
 
 def read_holds() -> list[Hold]:
     """Return what holds.toml says. Raises Unusable for an unknown key, or a time without an offset."""
-    path = variable("HOLDS") or os.path.join(ROOT, "holds.toml")
+    path = this_run().holds or os.path.join(ROOT, "holds.toml")
     name = os.path.basename(path)
     holds = typed(read_toml(path), HoldsDocument, name).hold
     causes = [
@@ -25,6 +25,11 @@ def read_holds() -> list[Hold]:
     if causes:
         raise Unusable(*causes)
     return holds
+
+
+def utc_now() -> datetime:
+    """Return the time, with its offset."""
+    return datetime.now(UTC)
 
 
 def state(hold: Hold, now: datetime) -> str:

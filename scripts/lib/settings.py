@@ -61,7 +61,7 @@ class Deploy(Struct, forbid_unknown_fields=True, frozen=True):
     ] = "one"
     registry: Annotated[
         Literal["incoming", "outgoing"],
-        Meta(description="whose registry to deploy from; outgoing: that of what TO runs"),
+        Meta(description="whose registry to deploy from: FROM's (incoming) or TO's (outgoing)"),
     ] = "incoming"
 
 
@@ -108,7 +108,8 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True):
         list[str], Meta(description="whose code may be promoted: the beginnings of repositories' URLs")
     ] = []
     match_by: Annotated[
-        Literal["flow", "image"], Meta(description="what pairs two artifacts; image: flow and image name")
+        Literal["flow", "image"],
+        Meta(description="what pairs two artifacts: their flow, or flow and image name (image)"),
     ] = "flow"
     unproven: Annotated[
         Literal["refuse", "skip"], Meta(description="what to do with an incoming artifact without provenance")
