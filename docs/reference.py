@@ -13,8 +13,6 @@ from lib.streams import Stop
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference.md"
 
-# The tokens are in no file: a secret of the workflow, or a variable of the shell.
-
 
 def table(*heads: str, rows: Iterator[list[str]]) -> str:
     """Return a table in Markdown. A bar would end a cell."""

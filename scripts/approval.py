@@ -5,7 +5,7 @@ stdin   the reviews of a workflow run: gh api repos/OWNER/NAME/actions/runs/RUN/
 stdout  what was attested: {"environment", "digest", "state", "approvers": [{"approver", "comment"}]}: all who
         approved it, in any attempt of the run. GitHub does not say when: the time in Kosli is that of the attestation
 exit    0 attested, 1 not approved: nobody has approved, or only who started the run, or nobody since the last attempt;
-        2 not the reviews, or wrong settings, 3 Kosli could not be told
+        2 not the reviews, or wrong settings, 3 Kosli could not record it
 reads   ENVIRONMENT (GitHub's, production by default) DIGEST (what was approved; needed) RELEASE_FLOW RELEASE_TRAIL
         GITHUB_ACTOR GITHUB_TRIGGERING_ACTOR APPROVAL_SELF_APPROVAL, and for a rollback ROLLBACK_OF
         APPROVAL_SELF_ROLLBACK

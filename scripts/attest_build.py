@@ -4,7 +4,7 @@
 stdout  the build, as scripts/gate.py takes it: {"incoming_flow", "incoming_name", "incoming_fingerprint", "trail",
         "attested": [names]}
 exit    0 done, 1 refused: the image's name carries another digest, 2 wrong settings, or no evidence in a file, 3 Kosli
-        could not be told: stderr says what was attested, what failed and what was not attested
+        could not record it: stderr says what was attested, what failed and what was not attested
 reads   BUILD_FLOW (such as saver-ci) BUILD_TRAIL (COMMIT_SHA by default) ARTIFACT_NAME (its name in the flow) IMAGE
         FINGERPRINT COMMIT_SHA (GITHUB_SHA by default) REPO_ROOT (a checkout of that commit) GITHUB_... KOSLI_...
         KOSLI_GITHUB_TOKEN   attest the pull request of that commit, which this token may read

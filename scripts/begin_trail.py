@@ -2,7 +2,7 @@
 """Begin the trail of one release in the release flow. Safe to run again.
 
 stdout  {"flow", "trail"}
-exit    0 done, 2 wrong settings, 3 Kosli could not be told (has make kosli-setup created the flow?)
+exit    0 done, 2 wrong settings, 3 Kosli could not record it (has make kosli-setup created the flow?)
 reads   RELEASE_FLOW RELEASE_TRAIL KOSLI_...
 
     RELEASE_TRAIL=run-42 scripts/begin_trail.py

@@ -14,7 +14,7 @@ reads   SOURCES ALLOW_OLDER CHANGES_REQUIRED CHANGES_TOKEN_HOST SOURCES_TOKEN CL
 
 No commit refuses a rollback.
 
-    make -s promotions | scripts/changes.py
+    make promotions | scripts/changes.py
 """
 
 import hashlib

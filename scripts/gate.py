@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Ask Kosli for two verdicts on each promotion: in FROM, where its artifact runs, and for TO, where it is going.
 
-With one ENVIRONMENT it asks for one verdict on each: may it go there? That is for a build, before its first deployment.
+With one ENVIRONMENT it asks about that one only: for a new build, before it is deployed anywhere.
 
 stdin   a release (make promotions), or one promotion of it: the keys that jq/matrix.jmespath keeps are enough
 stdout  [{"flow", "name", "fingerprint", "environment", "verdict", "policies", "reasons", "html_url"}, ...] in the
@@ -12,7 +12,7 @@ exit    0 every verdict is compliant, 1 some are not, 2 not a release, or one of
         v2.11.40, none at all, no organisation or token
 reads   ALLOW_NO_POLICY GATE_JOBS KOSLI_..., and FROM_ENV TO_ENV where no environment is given
 
-    make -s promotions | scripts/gate.py aws-beta aws-prod
+    make promotions | scripts/gate.py aws-beta aws-prod
     scripts/gate.py aws-beta <build.json
 """
 

@@ -10,7 +10,7 @@ stdout  nothing, or without GITHUB_OUTPUT what would be appended to that file:
           max_parallel=10    how many deployments at once (deploy.max_parallel)
 exit    0 done, 1 more than a workflow can take, 2 not a release, or the file cannot be written (then it is as before)
 
-    make -s promotions | scripts/github_output.py
+    make promotions | scripts/github_output.py
 """
 
 import json

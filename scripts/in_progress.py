@@ -7,7 +7,7 @@ stdout  [{"environment", "snapshot_id", "flow", "artifacts": [{"name", "fingerpr
 exit    0 nothing in progress, 1 something is, or the diff is of other environments, 2 not a diff
 reads   MATCH_BY RENAMED_FLOWS FROM_ENV TO_ENV
 
-    make -s snapshots | scripts/in_progress.py
+    make snapshots | scripts/in_progress.py
 """
 
 from lib.rules import in_progress, read_diff, require_named_environments

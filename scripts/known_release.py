@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check that a release is the one that a workflow run has attested, before it is rolled back.
+"""Check before a rollback that a file holds the release that the run to roll back has recorded in Kosli.
 
 The file is an artifact of that run, and any job could have written it. Kosli knows the digest of what was proposed.
 

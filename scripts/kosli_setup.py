@@ -2,7 +2,7 @@
 """Set Kosli up for releases: the release flow and the attestation type promotion. Safe to run again.
 
 stdout  what was set up: [{"kind", "name"}, ...]
-exit    0 done, 2 wrong settings, 3 Kosli could not be told
+exit    0 done, 2 wrong settings, 3 Kosli could not record it
 reads   RELEASE_FLOW RELEASE_TRAIL (begun too, when it is set) KOSLI_...
 
     scripts/kosli_setup.py

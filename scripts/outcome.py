@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Attest how a release ended, into its trail: compliant only if all that was approved has landed.
 
-stdin   what scripts/verify.py printed; empty if it did not finish: then no outcome is known
+stdin   what scripts/verify.py printed; empty if it did not finish: then no outcome is known, which is not compliant
 stdout  what was attested: {"digest", "landed", "count", "outcomes": [...]}
-exit    0 attested, 2 not outcomes, or not the approved release, 3 Kosli could not be told
+exit    0 attested, 2 not outcomes, or not the approved release, 3 not recorded in Kosli
 reads   DIGEST RELEASE_FLOW RELEASE_TRAIL KOSLI_... and EVIDENCE: a folder to attach (scripts/evidence.py)
 
     scripts/outcome.py release.json <outcomes.json

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check that a Terraform plan deploys the approved artifact: what it will make holds the fingerprint.
+"""Check that a Terraform plan deploys the approved artifact: its resources hold the fingerprint.
 
 A service's Terraform can take the image from somewhere else than TAGGED_IMAGE. So this reads the plan's
 `planned_values`, which hold the values of all resources. A value that only the apply finds out is not among them, and

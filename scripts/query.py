@@ -7,7 +7,7 @@ exit    0 done, 2 not JSON, no such query, not JMESPath, or a query that gives n
 
 QUERY is a file, or the name of one of the project's own in jq/.
 
-    make -s promotions | scripts/query.py flows
+    make promotions | scripts/query.py flows
 """
 
 import os

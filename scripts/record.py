@@ -3,7 +3,7 @@
 
 stdout  {"environment", "type"}; with --matrix instead of ENVIRONMENT, what release.toml records:
         [{"environment", "role", "region", "runner"}, ...], and Kosli is told nothing
-exit    0 done, 2 wrong usage or settings, 3 Kosli could not be told, or what runs could not be seen
+exit    0 done, 2 wrong usage or settings, 3 Kosli could not record it, or what runs could not be seen
 reads   [record.ENVIRONMENT] of release.toml: its type, the same as in Kosli, and what belongs to it. ENVIRONMENT_TYPE
         and RECORDED, which holds the same separated by commas, win over that table.
           type               key

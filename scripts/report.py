@@ -3,11 +3,10 @@
 
 stdin   a release (make promotions); with REASONS, what was refused: a release, or nothing that can be read
 stdout  HTML, for any browser, light or dark, wide or narrow, and for a printer
-exit    as summary.py
+exit    0 done, 2 not a release, a release of other environments, or a file that cannot be read
+reads   what summary.py reads
 
-settings, from the environment: those of summary.py
-
-    make -s promotions | scripts/report.py >report.html
+    make promotions | scripts/report.py >report.html
 """
 
 from lib.page import html

@@ -7,7 +7,7 @@ stderr  what cannot be rolled back, and why: a first deployment replaced nothing
 exit    0 done, 1 refused: nothing can be rolled back, or the code is below none of the sources, 2 not a release
 reads   SOURCES
 
-    make -s promotions | scripts/rollback.py
+    make promotions | scripts/rollback.py
 """
 
 from typing import Any

@@ -15,7 +15,7 @@ settings, from the environment; the page leaves out what is not given:
   REASONS           a file that says why there is no release, one reason a line
   GITHUB_RUN_ID     the number of this run, for what to do next
 
-    make -s promotions | scripts/summary.py
+    make promotions | scripts/summary.py
 """
 
 from lib.page import markdown

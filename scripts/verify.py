@@ -3,7 +3,7 @@
 
 stdout  [{"flow", "fingerprint", "outcome", "running", "snapshot_id", "seconds"}, ...] in the release's order. outcome:
           landed            TO runs the approved artifact, no other of its flow, and nothing of what it replaces
-          another landed    TO runs neither that nor what it should replace
+          another landed    TO runs something else: neither the approved artifact nor the one that it replaces
           not landed        anything else
         running: the fingerprints that TO runs for the flow; seconds: how long after the start that was first seen
 stderr  a progress bar on a terminal, otherwise a line whenever something changes
