@@ -18,12 +18,11 @@ import sys
 import tempfile
 import textwrap
 import time
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from lib import ROOT, processes
-from lib.settings import refuse_unknown_names, this_run
+from lib.settings import read_toml, refuse_unknown_names, this_run
 from lib.streams import Refused, no_arguments, run
 
 import jmespath
@@ -38,7 +37,7 @@ class Demo:
 
     def __init__(self, home: str) -> None:
         self.steps = 0
-        self.tables = tomllib.loads(Path(DATA, "tables.toml").read_text())
+        self.tables = read_toml(f"{DATA}/tables.toml")
         worlds = os.path.join(home, "worlds")
         os.mkdir(worlds)
         service = os.path.join(ROOT, "fixtures", "kosli_service")

@@ -40,9 +40,7 @@ def missing() -> Iterator[Check]:
     if not shutil.which("kosli"):
         yield Check("cli", False, f"there is no program kosli on PATH: npm ci --prefix kosli brings one ({GUIDE} 2)")
     if not settings().kosli.org:
-        yield Check(
-            "organisation", False, f"no organisation is named: kosli.org in release.toml ({GUIDE} 4), or KOSLI_ORG"
-        )
+        yield Check("organisation", False, f"KOSLI_ORG is not set: name it in release.toml, kosli.org ({GUIDE} 4)")
     if not variable("KOSLI_API_TOKEN"):
         yield Check("organisation", False, f"KOSLI_API_TOKEN is not set: the token of a service account ({GUIDE} 3)")
 

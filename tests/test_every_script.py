@@ -58,7 +58,8 @@ def test_all_is_well(script: str, world: World) -> None:
 def test_nothing_is_asked(script: str, variables: dict[str, str], reason: str, world: World) -> None:
     before = world.read()
     code, out, err = use(world, script, World.quick, **variables)
-    assert (code, out) == (3, b"")
+    # The doctor's answer is what is missing.
+    assert (code, out) == (3, b"") or (script == "doctor.py" and code == 1 and not json.loads(out)[-1]["ok"])
     assert reason in err.decode()
     assert b"Traceback" not in err
     assert world.requests() == []
