@@ -122,7 +122,9 @@ def _start(program: str, arguments: tuple[str, ...], options: dict[str, Any]) ->
             found = sh.Command(program, search_paths=options["_env"].get("PATH", "").split(":"))
             command = found(*arguments, **options, _bg=True, _bg_exc=False, _new_session=True)
             _running[command.pid] = command
-            return command
+        if _stopped:
+            _kill(command)  # the signal came while it started
+        return command
     except sh.CommandNotFound:
         raise KosliFailed(f"there is no program {program} on PATH") from None
     except (OSError, sh.ForkException) as error:
@@ -165,8 +167,8 @@ def stop_on_signals() -> None:
 def _stop(signum: int, _frame: object) -> None:
     global _stopped
     _stopped = signum
-    with _lock:
-        for command in _running.values():
-            _kill(command)
+    # Without the lock: the thread that has it may wait for one that the main thread holds, which this has interrupted.
+    for command in list(_running.values()):
+        _kill(command)
     if not (_deferred or streams.ended):
         raise KeyboardInterrupt(signum)

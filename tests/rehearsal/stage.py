@@ -51,7 +51,7 @@ APPROVED = [
         "user": {"login": "octocat", "id": 1},
     }
 ]
-LONGEST = 300
+LONGEST = 150
 MEMORY = "/dev/shm"
 # (file, what stands there, what the copy has instead, how often): act does not know a lock's queue, nor where a called
 # workflow comes from.
@@ -332,21 +332,23 @@ class Stage:
         said.mkdir()
         # Each job has its files there: in memory, a run takes half of the time.
         with tempfile.TemporaryDirectory(dir=MEMORY if os.path.isdir(MEMORY) else None) as cache:
-            done = subprocess.run(
-                command,
-                cwd=checkout,
-                # The recorder beside the cloud tells Kosli too, with a token of its own.
-                env={**outside, "XDG_CACHE_HOME": cache, "RECORDED_AT": self.host, "RECORDED_ORG": self.world["org"]},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=LONGEST,
-                check=False,
-            )
-        events = [json.loads(line) for line in done.stdout.splitlines()]
+            pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+            # The recorder beside the cloud tells Kosli too, with a token of its own.
+            outside |= {"XDG_CACHE_HOME": cache, "RECORDED_AT": self.host, "RECORDED_ORG": self.world["org"]}
+            act = subprocess.Popen(command, cwd=checkout, env=outside, stdin=nothing, stdout=pipe, stderr=pipe)
+            try:
+                stdout, stderr = act.communicate(timeout=LONGEST)
+            except subprocess.TimeoutExpired:
+                running = subprocess.run(
+                    ["ps", "-eo", "pid,ppid,stat,wchan:20,etimes,args"], capture_output=True, text=True
+                )
+                act.kill()
+                raise AssertionError(f"act {act.pid} does not end. What runs:\n{running.stdout}") from None
+        events = [json.loads(line) for line in stdout.splitlines()]
         spoken: dict[str, list[str]] = {}
         for path in said.iterdir():
             spoken.setdefault(path.stem, []).append(path.read_text("utf-8", "replace"))
-        run = Run(done.returncode, events, done.stderr.decode(), self.home, before, spoken)
+        run = Run(act.returncode, events, stderr.decode(), self.home, before, spoken)
         self.found.setdefault(run_id, run.outputs("find-promotions"))
         return run
 
