@@ -8,10 +8,12 @@ import subprocess
 from pathlib import Path
 
 from rehearsal.service_pipeline import SERVICE, run_pipeline
-from rehearsal.stage import TOKEN, Run, Stage, commit_all
+from rehearsal.stage import STUCK, TOKEN, Run, Stage, commit_all
 from rehearsal.worlds import NGINX, SAVER, SAVER_BEFORE, world
 
 import pytest
+
+pytestmark = pytest.mark.flaky(reruns=1, only_rerun=[STUCK])
 
 FINGERPRINT = SAVER["fingerprint"]
 BEFORE = {SAVER_BEFORE["fingerprint"], NGINX["fingerprint"]}

@@ -52,6 +52,8 @@ APPROVED = [
     }
 ]
 LONGEST = 150
+# Once in a while act itself does not end, though its last program has.
+STUCK = "act does not end, and nothing runs below it"
 MEMORY = "/dev/shm"
 # (file, what stands there, what the copy has instead, how often): act does not know a lock's queue, nor where a called
 # workflow comes from.
@@ -340,10 +342,11 @@ class Stage:
                 stdout, stderr = act.communicate(timeout=LONGEST)
             except subprocess.TimeoutExpired:
                 running = subprocess.run(
-                    ["ps", "-eo", "pid,ppid,stat,wchan:20,etimes,args"], capture_output=True, text=True
+                    ["ps", "-eo", "ppid,pid,stat,wchan:20,etimes,args"], capture_output=True, text=True
                 )
                 act.kill()
-                raise AssertionError(f"act {act.pid} does not end. What runs:\n{running.stdout}") from None
+                below = re.search(rf"^ *{act.pid} +[0-9]+ [^Z]", running.stdout, re.MULTILINE)
+                raise AssertionError(f"{STUCK if not below else 'a program does not end'}\n{running.stdout}") from None
         events = [json.loads(line) for line in stdout.splitlines()]
         spoken: dict[str, list[str]] = {}
         for path in said.iterdir():
