@@ -59,16 +59,25 @@ class Clone:
 
     def is_on_branch(self, sha: str) -> bool:
         """Say whether any branch holds a commit."""
-        return self.has(sha) and bool(self.git("for-each-ref", "--count=1", f"--contains={sha}", "refs/heads/"))
+        try:
+            return bool(self.git("for-each-ref", "--count=1", f"--contains={sha}", "refs/heads/"))
+        except GitFailed:
+            if self.has(sha):
+                raise
+            return False
 
     def counts(self, old: str, new: str) -> tuple[int, int]:
         """Return how many commits only the new one, and only the old one, has in its history.
 
-        What no branch holds any more is fetched by its hash.
+        What no branch holds any more is fetched by its hash, once.
         """
-        for sha in (new, old):
-            self.fetch_by_hash(sha)
-        behind, ahead = self.git("rev-list", "--left-right", "--count", f"{old}...{new}", "--").split()
+        question = ("rev-list", "--left-right", "--count", f"{old}...{new}", "--")
+        try:
+            behind, ahead = self.git(*question).split()
+        except GitFailed:
+            for sha in (new, old):
+                self.fetch_by_hash(sha)
+            behind, ahead = self.git(*question).split()
         return int(ahead), int(behind)
 
     def fetch_by_hash(self, sha: str) -> None:
