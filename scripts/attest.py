@@ -5,7 +5,8 @@ stdin   a release (make promotions); with REASONS, what was refused: a release, 
 stdout  what was attested: [{"flow", "trail", "name", "type", "fingerprint", "compliant"}, ...]; compliant is null
         where Kosli decides by the rules of kosli/promotion.jq
 exit    0 done, 2 not a release, or wrong settings, 3 not all is recorded in Kosli: stderr lists what was attested, what
-        failed, and what was not tried. If only Kosli's answer came too late, it holds what is listed as failed
+        failed, what was not attested, and what was lost: Kosli said yes, and the trail does not hold it. If only its
+        answer came too late, Kosli holds what is listed as failed
 reads   RELEASE_FLOW RELEASE_TRAIL (begun before, scripts/begin_trail.py) GATE_JOBS KOSLI_... and REASONS: the file that
         says why the release was refused; then only the release as a whole is attested, as not compliant. CHANGES (what
         changes.py printed: the counts are attested with the release) OVERRIDE (the reason that passed holds)

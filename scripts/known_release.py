@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
     # Whoever refuses a release attests the digest of the file too, even if that has been replaced.
     proposed = [entry.user_data for entry in attestations if entry.is_compliant and isinstance(entry.user_data, dict)]
     if wanted not in [data.get("digest") for data in proposed]:
-        raise Refused(f"{printable(path)}: the trail {trail} holds no release with its digest, {wanted}")
+        raise Refused(f"{printable(path)}: the trail {trail} holds no proposed release with its digest, {wanted}")
     return 0
 
 

@@ -11,7 +11,7 @@ reads   RELEASE_FLOW RELEASE_TRAIL (begun too, when it is set) KOSLI_...
 import os
 
 from lib import ROOT
-from lib.kosli import ask_for, begin_trail, tell
+from lib.kosli import ask_for_answer, begin_trail, document_in, tell
 from lib.processes import stop_on_signals
 from lib.queries import read_query
 from lib.settings import release_trail, settings, this_run
@@ -35,8 +35,8 @@ def main(argv: list[str]) -> int:
         *(part for rule in rules for part in ("--jq", rule)),
     )
     # A proxy that answers for Kosli would have been believed.
-    ask_for(dict, "get", "flow", flow)
-    ask_for(dict, "get", "attestation-type", "promotion")
+    for name in (("flow", flow), ("attestation-type", "promotion")):
+        document_in(ask_for_answer("get", *name))
     if this_run().release_trail:
         begin_trail(flow, release_trail(), "One release into production")
         done.append({"kind": "trail", "name": release_trail()})

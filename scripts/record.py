@@ -66,7 +66,11 @@ def command(environment: str, kind: str, recorded: str, folder: str) -> list[str
         raise Unusable(f"record.{environment}.{key} (or RECORDED) is not set: an environment of type {kind} needs it")
     if recorded and not flag:
         raise Unusable(f"RECORDED: an environment of type {kind} takes none")
-    if recorded.startswith("-") or (kind == "cloud-run" and recorded.count("/") != 1):
+    if (
+        recorded.startswith("-")
+        or (recorded and "" in recorded.split(","))
+        or (kind == "cloud-run" and recorded.count("/") != 1)
+    ):
         raise Unusable(f"{printable(recorded)} cannot be recorded")
     if kind == "server":
         # The CLI runs in a folder of its own, so each path is made absolute here. It splits a name at its dots, and

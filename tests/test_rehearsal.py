@@ -453,7 +453,7 @@ def test_what_is_not_rolled_back(approved: Stage) -> None:
     release = approved.props / "artifacts/1001/release"
     text = (release / "release.json").read_text()
     (release / "release.json").write_text(text.replace("registry.example.com/web", "registry.example.com/evil"))
-    refuse(1003, "holds no release with its digest")
+    refuse(1003, "holds no proposed release with its digest")
     shutil.rmtree(release)
     refuse(1004, "has kept no release")
     facts.unlink()

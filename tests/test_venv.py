@@ -215,7 +215,7 @@ def test_a_script_has_its_packages_installed(checkout: Path) -> None:
     assert stderr == (
         "building .venv: there is none yet\nsnapshots.py: the packages of requirements.txt are not installed\n"
     )
-    (checkout / ".venv" / ".unfinished").touch()
+    (checkout / ".venv" / ".stamp").unlink()
     with open(lock) as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         process = start()

@@ -25,8 +25,8 @@ def _start_in_own_environment() -> None:
     """
     noted = os.environ.pop(_STARTED_AGAIN, "") == str(os.getpid())
     own = os.path.realpath(sys.prefix) == os.path.realpath(_VENV) and not sys.flags.no_site
-    half_built = os.path.exists(os.path.join(_VENV, ".unfinished")) or not os.path.exists(os.path.join(_VENV, ".stamp"))
-    if noted or own or half_built or not os.path.exists(_PYTHON):
+    whole = os.path.exists(_PYTHON) and os.path.exists(os.path.join(_VENV, ".stamp"))
+    if noted or own or not whole:
         try:
             import msgspec  # noqa: F401
         except ModuleNotFoundError:
@@ -34,7 +34,7 @@ def _start_in_own_environment() -> None:
         else:
             return
     # With -S, Python looks for no packages, in .venv neither.
-    arguments = sys.argv if sys.flags.no_site else sys.orig_argv[1:]
+    arguments = sys.argv if sys.flags.no_site else getattr(sys, "orig_argv", [None, *sys.argv])[1:]
     os.execve(_PYTHON, [_PYTHON, *arguments], {**os.environ, _STARTED_AGAIN: str(os.getpid())})
 
 

@@ -91,7 +91,7 @@ def ask(*arguments: str, passing: Sequence[str] = (), within: float = math.inf) 
     return Answer(command, ended.code, ended.stdout, said)
 
 
-def _ask_for_answer(*arguments: str, within: float = math.inf) -> Answer:
+def ask_for_answer(*arguments: str, within: float = math.inf) -> Answer:
     """Return the answer of a command that must succeed, and print JSON."""
     answer = ask(*arguments, "--output=json", within=within)
     if answer.code:
@@ -103,12 +103,12 @@ def _ask_for_answer(*arguments: str, within: float = math.inf) -> Answer:
 
 def ask_for(kind: type[T], *arguments: str) -> T:
     """Return the answer of a command that must succeed, as the record `kind`."""
-    return record_in(_ask_for_answer(*arguments), kind)
+    return record_in(ask_for_answer(*arguments), kind)
 
 
 def ask_for_diff(expressions: tuple[str, str], within: float = math.inf) -> tuple[bytes, Diff]:
     """Return the diff of two snapshots, as Kosli prints it and as a record, after a check that it is of these two."""
-    answer = _ask_for_answer("diff", "snapshots", *expressions, within=within)
+    answer = ask_for_answer("diff", "snapshots", *expressions, within=within)
     try:
         diff = read_diff(document_in(answer), "its answer")
         require_diff_of(diff, expressions)
