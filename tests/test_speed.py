@@ -22,4 +22,4 @@ def seconds(forked: Forked, folder: Path, size: int) -> float:
 
 
 def test_ten_times_the_promotions_take_less_than_twenty_times_as_long(forked: Forked, tmp_path: Path) -> None:
-    assert seconds(forked, tmp_path, 20_000) < 20 * seconds(forked, tmp_path, 2_000)
+    assert seconds(forked, tmp_path, 10_000) < 20 * seconds(forked, tmp_path, 1_000)
