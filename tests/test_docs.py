@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import reference
-from conftest import ROOT, environment
+from conftest import REAL_CLI, ROOT, environment
 
 import pytest
 
@@ -144,6 +144,22 @@ def test_a_plan_of_the_example_deploys_the_image_that_deploy_yml_gives_it(tmp_pa
     for wanted, code in ((fingerprint, 0), ("0" * 64, 1)):
         done = subprocess.run(check, env={**variables, "FINGERPRINT": wanted}, input=plan, check=False)
         assert done.returncode == code
+
+
+@pytest.mark.skipif(not REAL_CLI.exists(), reason="the real CLI is not installed: npm ci --prefix kosli")
+def test_the_real_cli_takes_each_command_that_set_up_gives_it(tmp_path: Path) -> None:
+    """In a dry run it reads the command and its files, and says what it would send."""
+    page = (DOCS / "set-up.md").read_text()
+    policy = re.search(r"^```yaml\n(_schema.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert policy
+    (tmp_path / "policy.yml").write_text(policy[1])
+    variables = environment(tmp_path, KOSLI_ORG="acme-shop", KOSLI_API_TOKEN="none", KOSLI_DRY_RUN="true")
+    variables["PATH"] = f"{REAL_CLI.parent}:{variables['PATH']}"
+    commands = re.findall(r"^kosli .*", page, re.MULTILINE)
+    assert len(commands) > 5
+    for command in commands:
+        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=variables, capture_output=True, text=True)
+        assert "this is the payload that would be sent in a real run" in done.stdout + done.stderr, command
 
 
 def test_the_docs_are_short() -> None:
