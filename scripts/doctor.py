@@ -100,10 +100,9 @@ def check_sources() -> Iterator[Check]:
     for flow, cause in against.items():
         yield Check("sources", False, f"{printable(flow)}: {cause}: add its own to release.toml ({GUIDE} 4)")
     if not against:
-        named = (
-            ", ".join(map(printable, sources())) or "none are named, so the code of every repository may be promoted"
-        )
-        yield Check("sources", True, f"{named}; flows in FROM: {len(dict(commits))}")
+        named = ", ".join(map(printable, sources()))
+        says = named or "none are named, so the code of every repository may be promoted"
+        yield Check("sources", True, f"{says}; flows in FROM: {len(dict(commits))}")
 
 
 def main(argv: list[str]) -> int:

@@ -16,10 +16,10 @@ reads   FLOWS MATCH_BY UNPROVEN SOURCES ALLOW_RENAMED RENAMED_FLOWS ALLOW_FIRST 
 """
 
 import os
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from datetime import datetime
 
-from lib.holds import EVERY_FLOW, in_force, sentence, utc_now, why_young
+from lib.holds import EVERY_FLOW, sentence, that_count, utc_now, why_young
 from lib.model import Diff
 from lib.releases import build
 from lib.rules import (
@@ -29,6 +29,7 @@ from lib.rules import (
     commit_of,
     environment_of,
     flow_of,
+    flows_in,
     in_progress,
     label,
     listed,
@@ -44,7 +45,7 @@ from lib.rules import (
     sources,
     why_never_settled,
 )
-from lib.settings import settings, this_run
+from lib.settings import settings
 from lib.streams import Refused, Unusable, no_arguments, printable, read_document, run, say, write_array
 
 
@@ -63,10 +64,11 @@ def promotions(diff: Diff, now: datetime) -> tuple[list[Pair], list[str]]:
     against = Against(diff, match)
     causes = [*causes_of_progress(diff), *causes_of_own_flow(diff)]
     outgoing = by_key(sorted((artifact for artifact in diff.outgoing if artifact.flow), key=order), match)
-    in_order = sorted([] if this_run().override else in_force(now), key=lambda hold: hold.until)
+    in_order = sorted(that_count(now), key=lambda hold: hold.until)
     holds = {renamed(hold.flow): hold for hold in in_order}  # of several on one flow, the longest
     causes += [f"{other}: a freeze {printable(sentence(holds[EVERY_FLOW]))}"] if EVERY_FLOW in holds else []
-    notes, pairs = holds_of_no_flow(holds.keys() - {EVERY_FLOW}, diff), []
+    pairs, misspelt = [], sorted(holds.keys() - flows_in(diff) - {EVERY_FLOW}) if holds else []
+    notes = [f"a hold on {printable(flow)} holds nothing: no such flow runs in {one} or {other}" for flow in misspelt]
     for group in by_key(sorted(diff.incoming, key=order), lambda a: (*match(a), a.fingerprint or a.name)).values():
         artifact = group[0]
         if flows is not None and flow_of(artifact) not in flows:
@@ -97,12 +99,6 @@ def promotions(diff: Diff, now: datetime) -> tuple[list[Pair], list[str]]:
     return pairs, notes
 
 
-def holds_of_no_flow(held: Set[str], diff: Diff) -> list[str]:
-    """Return a note for each hold on a flow that runs nowhere: it may be misspelt, and holds nothing."""
-    running = {flow_of(artifact) for artifact in (*diff.running_in_from, *diff.running_in_to)} if held else set()
-    return [f"holds.toml: {printable(flow)} is held, and runs nowhere" for flow in sorted(held - running)]
-
-
 def causes_of_progress(diff: Diff) -> Iterator[str]:
     """Yield a cause for each deployment in progress."""
     for deployment in in_progress(diff):
@@ -125,7 +121,6 @@ def causes_of_own_flow(diff: Diff) -> Iterator[str]:
 
 
 def main(argv: list[str]) -> int:
-    """Read the diff, write the release."""
     no_arguments(__doc__, argv)
     diff = read_diff(read_document())
     pairs, notes = promotions(diff, utc_now())

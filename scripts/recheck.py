@@ -23,7 +23,7 @@ reads   DIGEST NOTHING_LEFT ROLLBACK_OF MATCH_BY RENAMED_FLOWS FROM_ENV TO_ENV S
 
 import time
 
-from lib.holds import EVERY_FLOW, in_force, sentence, utc_now
+from lib.holds import EVERY_FLOW, sentence, that_count, utc_now
 from lib.model import Diff, Promotion
 from lib.releases import fields_of, is_rollback, proposed, read_approved, require_environments, require_origin, too_old
 from lib.rules import (
@@ -79,7 +79,7 @@ def recheck(approved: list[Promotion], diff: Diff) -> tuple[list[Promotion], lis
                 f"{listed([*in_to, *(a for a in beside if a not in in_to)]) or 'nothing of it'}"
             )
     nothing_left = not pending and not changes
-    for hold in [] if nothing_left or is_rollback(approved, other) or this_run().override else in_force(utc_now()):
+    for hold in [] if nothing_left or is_rollback(approved, other) else that_count(utc_now()):
         if hold.flow == EVERY_FLOW or renamed(hold.flow) in {flow_of(p.incoming) for p in pending}:
             what = "a freeze" if hold.flow == EVERY_FLOW else f"{printable(hold.flow)}: held"
             changes.append(f"{other}: {what} {printable(sentence(hold))}")

@@ -23,7 +23,7 @@ def rollback(release: list[Promotion]) -> tuple[list[Promotion], list[str]]:
     inverse, notes, causes = [], [], []
     for promotion in release:
         flow, name = printable(promotion.incoming_flow), printable(promotion.incoming_name)
-        reason = why_no_rollback(promotion.outgoing, promotion.is_first)
+        reason = why_no_rollback(promotion)
         commit = commit_of(promotion.outgoing)
         if reason:
             notes.append(f"{flow}: {name}: cannot be rolled back: {reason}")

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from lib.commit_urls import commit_page
-from lib.holds import EVERY_FLOW, in_force, sentence, start_of, utc, why_young
+from lib.holds import EVERY_FLOW, in_force, sentence, start_of, that_count, utc, why_young
 from lib.inputs import Inputs, short
 from lib.model import Artifact, Change, LoggedCommit, Promotion
 from lib.parts import Code, Fold, Line, Mark, web_page
@@ -110,7 +110,7 @@ def logged(commit: LoggedCommit, promotion: Promotion) -> Line:
 
 def why_left_out(artifact: Artifact, now: datetime) -> str:
     """Return why an artifact that runs in FROM is not in the release."""
-    for hold in [] if this_run().override else in_force(now):
+    for hold in that_count(now):
         if renamed(hold.flow) == flow_of(artifact):
             return f"it is held {sentence(hold)}"
     if settings().young == "skip" and (young := why_young(artifact.most_recent_timestamp, now)):

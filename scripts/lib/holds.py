@@ -44,6 +44,11 @@ def in_force(now: datetime) -> list[Hold]:
     return [hold for hold in read_holds() if state(hold, now) == "in force"]
 
 
+def that_count(now: datetime) -> list[Hold]:
+    """Return the holds that count: those in force, and none when OVERRIDE says why not."""
+    return [] if this_run().override else in_force(now)
+
+
 def sentence(hold: Hold) -> str:
     """Return what a hold says, until when and why."""
     by = f" ({hold.by})" if hold.by else ""

@@ -8,7 +8,7 @@ from heapq import nsmallest
 from typing import Any, NamedTuple
 
 from lib.commit_urls import Commit, address, parse, same_host, same_repository
-from lib.model import Artifact, Deployment, Diff, DiffDocument, Named, Running
+from lib.model import Artifact, Deployment, Diff, DiffDocument, Named, Promotion, Running
 from lib.queries import select
 from lib.settings import Settings, settings, this_run, variable
 from lib.streams import Refused, Unusable, printable, typed
@@ -122,10 +122,10 @@ def renamed(flow: str) -> str:
 
 def matcher() -> Callable[[Artifact], Key]:
     """Return what pairs an incoming artifact with an outgoing one: its flow, or with MATCH_BY=image flow and image."""
-    renamed = settings().renamed_flows
+    new_names = settings().renamed_flows
     if settings().match_by == "flow":
-        return lambda artifact: (renamed.get(artifact.flow, artifact.flow),)
-    return lambda artifact: (renamed.get(artifact.flow, artifact.flow), last_part(artifact.name))
+        return lambda artifact: (new_names.get(artifact.flow, artifact.flow),)
+    return lambda artifact: (new_names.get(artifact.flow, artifact.flow), last_part(artifact.name))
 
 
 def by_key(artifacts: Iterable[Artifact], key: Callable[[Artifact], Key]) -> dict[Key, list[Artifact]]:
@@ -201,6 +201,11 @@ def place(environment: str, artifact: Artifact) -> str:
     return f"{environment}: {printable(artifact.flow) or 'no flow'}: {label(artifact)}"
 
 
+def flows_in(diff: Diff) -> set[str]:
+    """Return the flows that run in FROM or in TO, by their new names; "" among them for artifacts without one."""
+    return {flow_of(artifact) for artifact in (*diff.running_in_from, *diff.running_in_to)}
+
+
 def selected_flows(diff: Diff) -> frozenset[str] | None:
     """Return the flows that FLOWS names, None when it names none. One that runs nowhere is wrong usage."""
     if not this_run().flows:
@@ -208,7 +213,7 @@ def selected_flows(diff: Diff) -> frozenset[str] | None:
     named = frozenset(this_run().flows.split())
     if not named:
         raise Unusable("FLOWS names no flow: empty is all of them, a blank is none")
-    running = {flow_of(artifact) for artifact in (*diff.running_in_from, *diff.running_in_to)}
+    running = flows_in(diff)
     environments = f"{environment_of(diff.from_snapshot)} or {environment_of(diff.to_snapshot)}"
     causes = [
         f"FLOWS: no flow {printable(flow)} runs in {environments}; "
@@ -250,9 +255,10 @@ def cause_in_name(artifact: Artifact) -> str:
     return ""
 
 
-def why_no_rollback(outgoing: Artifact, is_first: bool) -> str:
+def why_no_rollback(promotion: Promotion) -> str:
     """Return why a promotion cannot be rolled back, "" when it can."""
-    if is_first:
+    outgoing = promotion.outgoing
+    if promotion.is_first:
         return "it is a first deployment, there is nothing to go back to"
     if not outgoing.fingerprint:
         return "what it replaces has no fingerprint"

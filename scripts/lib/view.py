@@ -99,7 +99,7 @@ def to_decide_on(inputs: Inputs) -> dict[str, Line]:
         rest = ", ".join(f"{count} {word}" for word, count in sorted(words.items()))
         evidence = Mark("bad", f"{good} of {total} verdicts are compliant: {rest}")
     facts: dict[str, Line] = {"Evidence": [evidence], **holds(inputs)}
-    stuck = [p.incoming for p in inputs.release if why_no_rollback(p.outgoing, p.is_first)]
+    stuck = [p.incoming for p in inputs.release if why_no_rollback(p)]
     if inputs.is_rollback:
         facts["Way forward"] = ["a new promotion, from what runs then"]
     elif stuck:
@@ -185,10 +185,10 @@ def what_is_left(inputs: Inputs, most: int) -> list[Section]:
 
 def the_rollback(release: list[Promotion], most: int) -> list[Section]:
     """Return what a rollback of this release would do, before anybody approves it: first what it cannot undo."""
-    shown = sorted(release, key=lambda p: not why_no_rollback(p.outgoing, p.is_first))[:most]
+    shown = sorted(release, key=lambda p: not why_no_rollback(p))[:most]
     lines: list[Line] = []
     for name, promotion in zip(names(p.incoming for p in shown), shown, strict=True):
-        reason = why_no_rollback(promotion.outgoing, promotion.is_first)
+        reason = why_no_rollback(promotion)
         way: Line = ["from", version(promotion.incoming), "back to", version(promotion.outgoing)]
         lines.append([name, f"cannot be rolled back: {reason}"] if reason else [name, *way])
     return [section("The rollback, if it goes wrong", lines, len(release))]
