@@ -18,6 +18,7 @@ def side(prefix, artifact, snapshot_id):
         f"{prefix}_repository": f"{owner}/{name}",
         f"{prefix}_repo_name": name,
         f"{prefix}_repo_provider": "github",
+        f"{prefix}_clone_url": repo_url,
         f"{prefix}_raw_snyk_policy_url": f"https://raw.githubusercontent.com/{owner}/{name}/{sha}/.snyk",
         f"{prefix}_snapshot_id": snapshot_id,
         f"{prefix}_snapshot_url": f"{PAGES}/{environment}/snapshots/{number}?fingerprint={artifact['fingerprint']}",

@@ -90,9 +90,8 @@ def promotions(diff: Diff, now: datetime) -> tuple[list[Pair], list[str]]:
         notes += [f"{place(one, twin)}: is the same artifact as {label(artifact)}" for twin in group[1:]]
     if causes:
         raise Refused(*causes)
-    arriving = {match(artifact) for artifact in diff.incoming if artifact.flow}
-    for artifact in sorted(diff.outgoing, key=order):
-        if (not artifact.flow or match(artifact) not in arriving) and (flows is None or flow_of(artifact) in flows):
+    for artifact in sorted(against.left_in_to, key=order):
+        if flows is None or flow_of(artifact) in flows:
             notes.append(f"{place(other, artifact)}: stays as it is, nothing replaces it")
     for flow in sorted((flows or set()).difference(flow_of(pair.incoming) for pair in pairs)):
         notes.append(f"{one}: {printable(flow)}: nothing to promote")

@@ -38,6 +38,7 @@ class _Reported(NamedTuple):
     segments: list[str]
 
 
+NOT_KNOWN = Commit("", Repository(*[""] * len(Repository._fields)))
 LONGEST_URL = 2000  # what every browser takes
 
 _SHA = re.compile(r"[0-9a-fA-F]{40}(?:[0-9a-fA-F]{24})?").fullmatch

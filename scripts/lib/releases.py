@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
-from lib.commit_urls import Commit, compare_page, parse, raw_page
+from lib.commit_urls import NOT_KNOWN, Commit, compare_page, parse, raw_page
 from lib.model import Artifact, Diff, Promotion
 from lib.rules import Pair, environment_of
 from lib.settings import hosts, settings, this_run, variable
 from lib.streams import Refused, Unusable, printable, read_bytes, read_file, typed
+
+Item = tuple[str, Any]
 
 LONGEST_REASONS = 100_000
 SIDES = ("incoming", "outgoing")
@@ -28,15 +30,16 @@ IN_DIGEST = (
 
 def derived(commit: Commit | None) -> dict[str, str]:
     """Return what a promotion's side says of its commit; "" throughout where that is not known."""
-    repository = commit.repository if commit else None
+    commit = commit or NOT_KNOWN
+    repository = commit.repository
     return {
-        "commit_sha": commit.sha if commit else "",
-        "repo_url": repository.url if repository else "",
-        "repository": repository.path if repository else "",
-        "repo_name": repository.name if repository else "",
-        "repo_provider": repository.provider if repository else "",
-        "clone_url": repository.clone if repository else "",
-        "raw_snyk_policy_url": raw_page(commit, ".snyk") if commit else "",
+        "commit_sha": commit.sha,
+        "repo_url": repository.url,
+        "repository": repository.path,
+        "repo_name": repository.name,
+        "repo_provider": repository.provider,
+        "clone_url": repository.clone,
+        "raw_snyk_policy_url": raw_page(commit, ".snyk"),
     }
 
 
@@ -50,11 +53,10 @@ def build(pairs: list[Pair], diff: Diff) -> Iterator[dict[str, Any]]:
     nothing = dict.fromkeys(keys("outgoing", tuple(every)), "")
     from_url, to_url = snapshot_url(diff.from_snapshot), snapshot_url(diff.to_snapshot)
     for incoming, commit, outgoing, old in pairs:
-        yield {
-            **side("incoming", incoming, commit, diff.from_snapshot, from_url),
-            **(side("outgoing", outgoing, old, diff.to_snapshot, to_url) if outgoing else nothing),
-            "deployment_diff_url": compare_page(old, commit) if commit else "",
-        }
+        promotion = dict(side("incoming", incoming, commit, diff.from_snapshot, from_url))
+        promotion.update(side("outgoing", outgoing, old, diff.to_snapshot, to_url) if outgoing else nothing)
+        promotion["deployment_diff_url"] = compare_page(old, commit) if commit else ""
+        yield promotion
 
 
 @cache
@@ -63,18 +65,18 @@ def extras(fields: tuple[str, ...]) -> list[str]:
     return sorted({*fields} - {*FIELDS, *derived(None), *ORIGIN})
 
 
-def side(name: str, artifact: Artifact, commit: Commit | None, snapshot_id: str, page: str) -> dict[str, Any]:
-    """Return one side of a promotion. What cannot be parsed is ""."""
+def side(name: str, artifact: Artifact, commit: Commit | None, snapshot_id: str, page: str) -> Iterable[Item]:
+    """Return one side of a promotion, its keys with their values. What cannot be parsed is ""."""
     fields = artifact.fields
     own = tuple(fields)
     values = (
         *(artifact.name, artifact.fingerprint, artifact.flow, artifact.commit_url or ""),
         *derived(commit).values(),
-        *(fields[field] for field in extras(own)),
+        *map(fields.get, extras(own)),
         snapshot_id,
         f"{page}?fingerprint={artifact.fingerprint}" if page and artifact.fingerprint else page,
     )
-    return dict(zip(keys(name, own), values, strict=True))
+    return zip(keys(name, own), values, strict=True)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from heapq import nsmallest
@@ -130,9 +131,9 @@ def matcher() -> Callable[[Artifact], Key]:
 
 def by_key(artifacts: Iterable[Artifact], key: Callable[[Artifact], Key]) -> dict[Key, list[Artifact]]:
     """Return artifacts in groups, in their order."""
-    groups: dict[Key, list[Artifact]] = {}
+    groups: dict[Key, list[Artifact]] = defaultdict(list)
     for artifact in artifacts:
-        groups.setdefault(key(artifact), []).append(artifact)
+        groups[key(artifact)].append(artifact)
     return groups
 
 
@@ -309,13 +310,14 @@ class Against:
             flows_of.setdefault(artifact.fingerprint, set()).add(flow_of(artifact))
         self.several_flows = {key: nsmallest(4, flows) for key, flows in flows_of.items() if len(flows) > 1}
         self.running_in_to = {artifact.fingerprint for artifact in diff.running_in_to}
-        self.own_repository = address(f"{github()}/{variable('GITHUB_REPOSITORY')}")
+        own = variable("GITHUB_REPOSITORY")
+        self.own_repository = address(f"{github()}/{own}") if own else ""
         arriving = {match(artifact) for artifact in diff.incoming if artifact.flow}
-        self.left_in_to: dict[tuple[str, str], Artifact] = {}
-        for artifact in diff.outgoing:
-            if not artifact.flow or match(artifact) not in arriving:
-                for trait in self._traits(artifact, commit_of(artifact)):
-                    self.left_in_to.setdefault(trait, artifact)
+        self.left_in_to = [a for a in diff.outgoing if not a.flow or match(a) not in arriving]
+        self.left_with: dict[tuple[str, str], Artifact] = {}
+        for artifact in self.left_in_to:
+            for trait in self._traits(artifact, commit_of(artifact)):
+                self.left_with.setdefault(trait, artifact)
 
     def causes(self, pair: Pair) -> Iterator[str]:
         """Yield why an incoming artifact must not be promoted."""
@@ -334,7 +336,7 @@ class Against:
             yield f"another flow brings in the same fingerprint: {', '.join(others[:3])}"
         if fingerprint and fingerprint in self.running_in_to:
             yield f"it is said to run in {self.to} too: the diff contradicts itself"
-        if commit and address(commit.repository.url) == self.own_repository:
+        if commit and self.own_repository and address(commit.repository.url) == self.own_repository:
             yield f"its commit is in the repository that runs the release: Kosli shows the wrong flow: {printable(url)}"
         moved = bool(commit and old and not same_repository(old, commit) and same_host(old, commit))
         if commit and old and outgoing and moved and not allows(self.settings.allow_renamed, flow):
@@ -343,7 +345,7 @@ class Against:
                 f"(ALLOW_RENAMED={printable(flow)} allows it)"
             )
         if not outgoing and flow and not allows(self.settings.allow_first, flow):
-            alike = [self.left_in_to[trait] for trait in self._traits(artifact, commit) if trait in self.left_in_to]
+            alike = [self.left_with[trait] for trait in self._traits(artifact, commit) if trait in self.left_with]
             if alike:
                 old_flow = printable(alike[0].flow)
                 renamed_to = f"say that it was renamed (RENAMED_FLOWS={old_flow}={printable(flow)})"
