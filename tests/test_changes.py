@@ -1,7 +1,6 @@
 """changes.py on real git repositories: what it counts and names, what it refuses, and that it is not led astray."""
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -248,7 +247,10 @@ def test_kept_clones_are_brought_up_to_date(service: Service) -> None:
     assert ask(service.home, service.promotion(old, new), CLONES=str(clones))[1][0]["ahead"] == 1
     newer = service.commit()
     assert ask(service.home, service.promotion(old, newer), CLONES=str(clones))[1][0]["ahead"] == 2
-    assert len(os.listdir(clones)) == 1
+    [clone] = clones.iterdir()
+    clone.rename(f"{clone}.unfinished")
+    assert ask(service.home, service.promotion(old, newer), CLONES=str(clones))[1][0]["ahead"] == 2, "a kill left half"
+    assert list(clones.iterdir()) == [clone]
 
 
 def test_the_token_stands_on_no_command_line_and_is_known_only_where_the_host_is_asked(service: Service) -> None:

@@ -27,7 +27,7 @@ Done = subprocess.CompletedProcess[str]
 
 
 def check_out(folder: Path) -> Path:
-    """Make a checkout with a script that says which environment it runs in, and needs a package that is there."""
+    """Make a checkout with a script that says which environment it runs in, and has the packages."""
     (folder / "scripts" / "lib").mkdir(parents=True)
     for name in ("Makefile", "scripts/lib/__init__.py"):
         shutil.copy(ROOT / name, folder / name)
@@ -38,7 +38,8 @@ def check_out(folder: Path) -> Path:
     for name in ("requirements.txt", "requirements-dev.txt"):
         (folder / name).write_text("# nothing\n")
     (folder / "scripts" / "snapshots.py").write_text(SHOW)
-    (folder / "scripts" / "msgspec.py").touch()
+    for package in ("jmespath", "msgspec"):
+        (folder / "scripts" / f"{package}.py").touch()
     return folder
 
 
@@ -201,8 +202,9 @@ def test_a_script_finds_the_projects_own_environment(checkout: Path, tmp_path: P
 
 
 def test_a_script_has_its_packages_installed(checkout: Path) -> None:
-    package, lock = checkout / "scripts" / "msgspec.py", checkout / "scripts" / "lib" / "build_venv.py"
-    package.unlink()
+    """Also where the other one is there already."""
+    package, lock = checkout / "scripts" / "jmespath.py", checkout / "scripts" / "lib" / "build_venv.py"
+    package.write_text("raise ModuleNotFoundError")
 
     def start() -> subprocess.Popen[str]:
         command = [BASE, checkout / "scripts" / "snapshots.py"]
@@ -221,6 +223,6 @@ def test_a_script_has_its_packages_installed(checkout: Path) -> None:
         process = start()
         time.sleep(0.5)
         assert process.poll() is None, "it waits for the make that builds the environment"
-        package.touch()
+        package.write_text("")
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (0, f"{checkout / '.venv'}\n"), stderr

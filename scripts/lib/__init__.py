@@ -28,6 +28,7 @@ def _start_in_own_environment() -> None:
     whole = os.path.exists(_PYTHON) and os.path.exists(os.path.join(_VENV, ".stamp"))
     if noted or own or not whole:
         try:
+            import jmespath  # noqa: F401
             import msgspec  # noqa: F401
         except ModuleNotFoundError:
             _build(noted)

@@ -6,6 +6,7 @@ credential helpers); nothing of the repository's does: no hook, no submodule, no
 
 import os
 import re
+import shutil
 
 from lib import processes
 from lib.model import LoggedCommit
@@ -44,7 +45,10 @@ class Clone:
             self.fetch("--prune", "origin", "+refs/heads/*:refs/heads/*")
         else:
             how = ("--bare", "--template=", "--origin=origin", "--reject-shallow")
-            self.git("clone", *_COMMITS_ONLY, *how, url, folder, network=True)
+            unfinished = f"{folder}.unfinished"
+            shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+            self.git("clone", *_COMMITS_ONLY, *how, url, unfinished, network=True)
+            os.rename(unfinished, folder)
 
     def fetch(self, *what: str) -> None:
         """Fetch commits. Raises GitFailed."""
