@@ -79,9 +79,16 @@ def latest(world: World) -> dict[str, dict[str, Any]]:
     return {attestation["name"]: attestation for attestation in trail(world)["attestations"]}
 
 
-@pytest.mark.parametrize("fixture", ["azure-devops-spellings", "hostile-names", "first-deployment-beside-an-update"])
-def test_each_promotion_is_attested_to_its_artifact(world: World, fixture: str) -> None:
-    assert_each_is_attested(world, released(world, diff_of(fixture)))
+@pytest.mark.parametrize(
+    ("fixture", "flows"),
+    [
+        ("commit-urls", "azure-devops-older-host azure-devops-server"),
+        ("hostile-names", ""),
+        ("first-deployment-beside-an-update", ""),
+    ],
+)
+def test_each_promotion_is_attested_to_its_artifact(world: World, fixture: str, flows: str) -> None:
+    assert_each_is_attested(world, released(world, diff_of(fixture), FLOWS=flows))
 
 
 def test_two_images_of_one_flow(world: World) -> None:
