@@ -23,6 +23,7 @@ SHORT = {"incoming_fingerprint": "f" * 63}
 REFUSED: dict[str, tuple[int, str, tuple[str, ...], dict[str, str], Any]] = {
     "a flag": (2, "unrecognized arguments: --dry-run", ("aws-beta", "--dry-run"), {}, []),
     "an empty name": (2, "an empty text is no name of an environment", ("aws-beta", ""), {}, []),
+    "three environments": (2, "3 environments, and the gate asks in one or two", ("a", "b", "c"), {}, []),
     "too many at once": (2, "GATE_JOBS: 65: expected whole number <= 64", (), {"GATE_JOBS": "65"}, []),
     "a misspelt waiver": (2, "ALLOW_NO_POLICY: yes: expected true", (), {"ALLOW_NO_POLICY": "yes"}, []),
     "a short fingerprint": (2, "a release: [0].incoming_fingerprint: expected 64", (), {}, [{**ONE[0], **SHORT}]),
