@@ -100,9 +100,16 @@ def mutants(path: str) -> Iterator[tuple[str, str, str]]:
             line = lines[node.lineno - 1].strip()
             name = f"{path}: {kind}: {ast.unparse(node).splitlines()[0]} in: {line}"
             seen[name] = seen.get(name, 0) + 1
-            source = ast.unparse(ast.fix_missing_locations(Replace(number, changed).visit(copy.deepcopy(tree))))
+            source = written(text, Replace(number, changed).visit(copy.deepcopy(tree)))
             if "__name__" not in name and "TYPE_CHECKING" not in name:
                 yield path, f"{name} ({seen[name]})" if seen[name] > 1 else name, source
+
+
+def written(text: str, tree: ast.AST) -> str:
+    """Return a syntax tree as source, with the first line of the original: without it nothing could start a script."""
+    first = text.partition("\n")[0]
+    source = ast.unparse(ast.fix_missing_locations(tree))
+    return f"{first}\n{source}\n" if first.startswith("#!") else f"{source}\n"
 
 
 def copy_of_the_project(folder: Path) -> Path:
@@ -149,8 +156,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(os.cpu_count()) as pool:
         for number in range(os.cpu_count() or 1):
             folders.put(copy_of_the_project(Path(temporary) / str(number)))
-        paths = dict.fromkeys(path for path, _, _ in work)
-        broken = [path for path in paths if not survives(Path(temporary) / "0", path, (ROOT / path).read_text())]
+        # Written as the mutants are: else what the writing alone breaks would count as noticed.
+        texts = {path: (ROOT / path).read_text() for path in dict.fromkeys(path for path, _, _ in work)}
+        unchanged = {path: written(text, ast.parse(text)) for path, text in texts.items()}
+        broken = [path for path, source in unchanged.items() if not survives(Path(temporary) / "0", path, source)]
         if broken:
             print(f"without any change its tests fail in a copy of the project: {', '.join(broken)}")
             return 2
