@@ -147,7 +147,7 @@ lint: known-names .venv/.stamp-dev ## the linters
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy
-	@.venv/bin/shellcheck --shell=bash .ci/run fixtures/use-service fixtures/demo/begin $$(grep --recursive --files-with-matches '^#!.*bash' tests/rehearsal)
+	@.venv/bin/shellcheck --shell=bash .ci/run fixtures/use-service fixtures/build-of-saver fixtures/demo/begin $$(grep --recursive --files-with-matches '^#!.*bash' tests/rehearsal)
 	@.venv/bin/zizmor --offline --persona=pedantic --quiet .github action.yml
 	@PATH=".venv/bin:$$PATH" .venv/bin/actionlint
 	@$(PYTHON) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml

@@ -112,7 +112,7 @@ def main(argv: list[str]) -> int:
             elif line != before:
                 say(line)
     except KeyboardInterrupt as stop:
-        stopped = 128 + (stop.args[0] if stop.args else 2)
+        stopped = 128 + stop.args[0]
     bar.close()
     if approved and not known:
         if not stopped:

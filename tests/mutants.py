@@ -69,7 +69,8 @@ def variants(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     elif isinstance(changed, ast.Constant) and isinstance(changed.value, (bool, int)):
         changed.value = not changed.value if isinstance(changed.value, bool) else changed.value + 1
         yield "another constant", changed
-    elif isinstance(changed, ast.Return) and changed.value and ast.unparse(changed.value) != "None":
+    # A script that returns None exits with 0, too.
+    elif isinstance(changed, ast.Return) and changed.value and ast.unparse(changed.value) not in ("None", "0"):
         changed.value = ast.Constant(None)
         yield "nothing returned", changed
     elif isinstance(changed, ast.If):
