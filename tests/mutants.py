@@ -47,7 +47,7 @@ TARGETS = {
     "scripts/lib/git.py": ("", "test_changes"),
     "scripts/lib/changes.py": ("attest summary", "test_changes"),
     "scripts/lib/holds.py": ("promotions recheck holds", "test_holds"),
-    "scripts/lib/kosli.py": ("gate attest approval known-release snapshots begin-trail", DOOR),
+    "scripts/lib/kosli.py": ("gate attest attest-build approval known-release snapshots", DOOR),
     "scripts/lib/rules.py": RULES,
     "scripts/lib/releases.py": (f"{RULES[0]} attest summary", RULES[1]),
     "scripts/lib/commit_urls.py": ("promotions rollback", "test_commit_urls test_properties"),

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from conftest import ROOT
+from lib import kosli
+from lib.model import ArtifactStatus, AttestationStatus, Attested, ComplianceStatus, Trail
 from worlds import World, release_of
 
 import pytest
@@ -241,3 +243,20 @@ def test_set_up_twice(world: World, release: list[dict[str, Any]]) -> None:
     schema = json.loads((ROOT / "kosli" / "promotion.schema.json").read_text())
     assert after["attestation_types"]["promotion"]["versions"][-1]["schema"] == schema
     assert len(after["attestation_types"]["promotion"]["versions"][-1]["jq"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("held", "lost"),
+    [({}, 2), ({"saver": "b"}, 2), ({"server": "a"}, 2), ({"saver": "a"}, 0)],
+    ids=["no artifact", "another one of this name", "this one of another name", "this one"],
+)
+def test_an_artifact_that_the_trail_does_not_hold_is_lost(
+    monkeypatch: pytest.MonkeyPatch, held: dict[str, str], lost: int
+) -> None:
+    """And so is what was attested of it."""
+    listed = [AttestationStatus("promotion", "COMPLETE", True)]
+    artifacts = {name: ArtifactStatus(letter * 64, listed) for name, letter in held.items()}
+    monkeypatch.setattr(kosli, "read_trail", lambda *_: Trail(ComplianceStatus([], artifacts)))
+    names = {"artifact": "saver", "promotion": "saver.promotion"}
+    told = [kosli.Told(Attested("flow", "trail", name, kind, "a" * 64, None), ()) for kind, name in names.items()]
+    assert len(kosli.missing_in_trail(told)) == lost
