@@ -11,12 +11,25 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from rehearsal.stage import APPROVED, HERE, JOBS, STUCK, TOKEN, Run, Stage, commit_all, leave_only, load, replace_in
+from rehearsal.stage import (
+    APPROVED,
+    CRASHED,
+    HERE,
+    JOBS,
+    STUCK,
+    TOKEN,
+    Run,
+    Stage,
+    commit_all,
+    leave_only,
+    load,
+    replace_in,
+)
 from rehearsal.worlds import FLOW, NGINX, SAVER, SAVER_BEFORE, WEB, WEB_AFTER, WEB_BEFORE, artifact, two_behind, world
 
 import pytest
 
-pytestmark = pytest.mark.flaky(reruns=1, only_rerun=[STUCK])
+pytestmark = pytest.mark.flaky(reruns=1, only_rerun=[STUCK, CRASHED])
 
 BOTH = {SAVER["fingerprint"], WEB["fingerprint"], NGINX["fingerprint"]}
 BEFORE = {SAVER_BEFORE["fingerprint"], WEB_BEFORE["fingerprint"], NGINX["fingerprint"]}

@@ -52,8 +52,9 @@ APPROVED = [
     }
 ]
 LONGEST = 150
-# Once in a while act itself does not end, though its last program has.
+# Once in a while act itself does not end, though its last program has; or it crashes (its issue 2199) with exit code 2.
 STUCK = "act does not end, and nothing runs below it"
+CRASHED = "act has crashed"
 MEMORY = "/dev/shm"
 # (file, what stands there, what the copy has instead, how often): act does not know a lock's queue, nor where a called
 # workflow comes from.
@@ -347,6 +348,7 @@ class Stage:
                 act.kill()
                 below = re.search(rf"^ *{act.pid} +[0-9]+ [^Z]", running.stdout, re.MULTILINE)
                 raise AssertionError(f"{STUCK if not below else 'a program does not end'}\n{running.stdout}") from None
+        assert act.returncode != 2, f"{CRASHED}\n{stderr.decode('utf-8', 'replace')[-5000:]}"
         events = [json.loads(line) for line in stdout.splitlines()]
         spoken: dict[str, list[str]] = {}
         for path in said.iterdir():
