@@ -21,6 +21,7 @@ from lib.streams import no_arguments, run, write_json
 def main(argv: list[str]) -> int:
     no_arguments(__doc__, argv)
     stop_on_signals()
+    trail = release_trail() if this_run().release_trail else ""
     flow, folder = settings().release_flow, os.path.join(ROOT, "kosli")
     done = [{"kind": "flow", "name": flow}, {"kind": "attestation-type", "name": "promotion"}]
     tell(
@@ -37,9 +38,9 @@ def main(argv: list[str]) -> int:
     # A proxy that answers for Kosli would have been believed.
     for name in (("flow", flow), ("attestation-type", "promotion")):
         document_in(ask_for_answer("get", *name))
-    if this_run().release_trail:
-        begin_trail(flow, release_trail(), "One release into production")
-        done.append({"kind": "trail", "name": release_trail()})
+    if trail:
+        begin_trail(flow, trail, "One release into production")
+        done.append({"kind": "trail", "name": trail})
     write_json(done)
     return 0
 
