@@ -28,7 +28,6 @@ from queue import SimpleQueue
 ROOT = Path(__file__).resolve().parent.parent
 # The decision code: the groups of golden cases that a file can change, and the test files for the rest.
 RULES = ("promotions in-progress recheck rollback deployment", "test_properties test_broken_documents")
-DOOR = "test_gate test_attestations test_door"
 TARGETS = {
     "scripts/promotions.py": ("promotions make", "test_properties"),
     "scripts/in_progress.py": ("in-progress", "test_properties"),
@@ -47,7 +46,10 @@ TARGETS = {
     "scripts/lib/git.py": ("", "test_changes"),
     "scripts/lib/changes.py": ("attest summary", "test_changes"),
     "scripts/lib/holds.py": ("promotions recheck holds", "test_holds"),
-    "scripts/lib/kosli.py": ("gate attest attest-build approval known-release snapshots", DOOR),
+    "scripts/lib/kosli.py": (
+        "gate attest attest-build approval known-release snapshots",
+        "test_gate test_attestations test_door",
+    ),
     "scripts/lib/rules.py": RULES,
     "scripts/lib/releases.py": (f"{RULES[0]} attest summary", RULES[1]),
     "scripts/lib/commit_urls.py": ("promotions rollback", "test_commit_urls test_properties"),

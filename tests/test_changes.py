@@ -249,8 +249,14 @@ def test_kept_clones_are_brought_up_to_date(service: Service) -> None:
     assert ask(service.home, service.promotion(old, newer), CLONES=str(clones))[1][0]["ahead"] == 2
     [clone] = clones.iterdir()
     clone.rename(f"{clone}.unfinished")
+    (clone / "objects").mkdir(parents=True)
     assert ask(service.home, service.promotion(old, newer), CLONES=str(clones))[1][0]["ahead"] == 2, "a kill left half"
     assert list(clones.iterdir()) == [clone]
+    clone.rename(f"{clone}.unfinished")
+    clone.touch()
+    code, [change], _ = ask(service.home, service.promotion(old, newer), CLONES=str(clones))
+    assert (code, change["status"]) == (0, "unknown")
+    assert "cannot be kept" in change["why"]
 
 
 def test_the_token_stands_on_no_command_line_and_is_known_only_where_the_host_is_asked(service: Service) -> None:

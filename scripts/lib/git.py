@@ -11,7 +11,7 @@ import shutil
 from lib import processes
 from lib.model import LoggedCommit
 from lib.settings import settings, variable
-from lib.streams import KosliFailed, printable
+from lib.streams import KosliFailed, printable, reason
 
 TIMEOUT = 120.0  # seconds for one repository, or one question
 MOST_COMMITS = 250
@@ -46,9 +46,13 @@ class Clone:
         else:
             how = ("--bare", "--template=", "--origin=origin", "--reject-shallow")
             unfinished = f"{folder}.unfinished"
-            shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+            for left in (unfinished, folder):  # by a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
             self.git("clone", *_COMMITS_ONLY, *how, url, unfinished, network=True)
-            os.rename(unfinished, folder)
+            try:
+                os.rename(unfinished, folder)
+            except OSError as error:  # another process was quicker
+                raise GitFailed(f"git clone: the clone cannot be kept: {reason(error)}") from None
 
     def fetch(self, *what: str) -> None:
         """Fetch commits. Raises GitFailed."""

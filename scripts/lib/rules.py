@@ -134,7 +134,7 @@ def by_key(artifacts: Iterable[Artifact], key: Callable[[Artifact], Key]) -> dic
     groups: dict[Key, list[Artifact]] = defaultdict(list)
     for artifact in artifacts:
         groups[key(artifact)].append(artifact)
-    return groups
+    return dict(groups)
 
 
 def order(artifact: Artifact) -> tuple[str, str, str]:
@@ -314,10 +314,10 @@ class Against:
         self.own_repository = address(f"{github()}/{own}") if own else ""
         arriving = {match(artifact) for artifact in diff.incoming if artifact.flow}
         self.left_in_to = [a for a in diff.outgoing if not a.flow or match(a) not in arriving]
-        self.left_with: dict[tuple[str, str], Artifact] = {}
+        self.left_alike: dict[tuple[str, str], Artifact] = {}
         for artifact in self.left_in_to:
             for trait in self._traits(artifact, commit_of(artifact)):
-                self.left_with.setdefault(trait, artifact)
+                self.left_alike.setdefault(trait, artifact)
 
     def causes(self, pair: Pair) -> Iterator[str]:
         """Yield why an incoming artifact must not be promoted."""
@@ -345,7 +345,7 @@ class Against:
                 f"(ALLOW_RENAMED={printable(flow)} allows it)"
             )
         if not outgoing and flow and not allows(self.settings.allow_first, flow):
-            alike = [self.left_with[trait] for trait in self._traits(artifact, commit) if trait in self.left_with]
+            alike = [self.left_alike[trait] for trait in self._traits(artifact, commit) if trait in self.left_alike]
             if alike:
                 old_flow = printable(alike[0].flow)
                 renamed_to = f"say that it was renamed (RENAMED_FLOWS={old_flow}={printable(flow)})"

@@ -277,7 +277,7 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
     except BrokenPipeError:
         code = 141
     except KeyboardInterrupt as stop:
-        code = 128 + stop.args[0]
+        code = 128 + (stop.args[0] if stop.args else 2)  # without one it is Python's own, in a debugger
     except OSError as error:
         say(f"cannot write: {reason(error)}")
         code = 2
